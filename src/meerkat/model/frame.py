@@ -1,0 +1,205 @@
+"""What members say to each other, as the engine sees it: frozen values, already validated.
+
+Three streams join two members. *Link* carries small, urgent things and never waits behind anything. *Index* carries
+questions for entries and their answers. *Carry* carries content. Questions on Index and Carry are numbered by the
+asker; both sides ask and answer on the same stream, so a node that nobody can dial is served all the same.
+"""
+
+from dataclasses import dataclass
+
+from meerkat.model.dot import Vector
+from meerkat.model.ids import NO_DIGEST, Digest, NodeId, PoolId
+from meerkat.model.member import Summary
+from meerkat.model.version import Entry
+
+PROTOCOL_VERSION_MIN = 1
+PROTOCOL_VERSION_MAX = 1
+
+
+# ---- roster parts (opaque to everyone but core/roster: signatures cover the very bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signed message: the exact bytes and an ECDSA P-256/SHA-256 signature over them (DER)."""
+
+    body: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RosterPart:
+    """Roster operations and node records; sets, so any part may come in any order, any number of times."""
+
+    ops: tuple[Signed, ...] = ()
+    records: tuple[Signed, ...] = ()
+    last: bool = True
+
+
+# ---- Link
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first frame on a link, from both sides."""
+
+    pool: PoolId
+    node: NodeId
+    run: bytes
+    version_min: int
+    version_max: int
+    features: tuple[str, ...]
+    context: Vector
+    floor: Vector
+    fingerprint: bytes
+    roster_digest: bytes
+    software: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Authors' newest sequences: "there is something up to here". Monotone, so loss and repetition do no harm."""
+
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The last frame. `why`: down, left, duplicate or refused."""
+
+    why: str
+    text: str = ""
+
+
+LinkFrame = Hello | RosterPart | Heads | Summary | Ping | Pong | Bye
+
+
+# ---- Index
+
+
+@dataclass(frozen=True, slots=True)
+class AskEntries:
+    """What does my context not cover? `full`: compare everything, my context does not cover your floor."""
+
+    id: int
+    context: Vector
+    floor: Vector
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesPart:
+    """Whole sibling sets; parts of one answer come from one snapshot, in tree order."""
+
+    id: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesEnd:
+    """All parts were sent; the vectors and the fingerprint are the snapshot's."""
+
+    id: int
+    context: Vector
+    floor: Vector
+    full: bool
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The question cannot be answered now. `code`: not_ready, need_full, busy, cancelled."""
+
+    id: int
+    code: str
+    text: str = ""
+
+
+IndexFrame = AskEntries | EntriesPart | EntriesEnd | Refused
+
+
+# ---- Carry
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of bytes of one content.
+
+    Attributes:
+        object: digest of the file, or of the packed recipe when `recipe` is set.
+        offset, length: in bytes; length at most 1 MiB.
+        digest: BLAKE3 of these very bytes (for a recipe's part: empty, the whole is checked instead).
+    """
+
+    object: Digest
+    offset: int
+    length: int
+    digest: Digest = NO_DIGEST
+    recipe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PieceAsk:
+    id: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Give:
+    """Bytes of consecutive pieces of an ask, from its `first`-th on. Decompressed, not yet checked."""
+
+    id: int
+    first: int
+    data: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """These pieces of an ask (by index) are not here."""
+
+    id: int
+    pieces: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    id: int
+
+
+CarryFrame = PieceAsk | Give | Lack | Cancel
+
+
+# ---- joining
+
+
+@dataclass(frozen=True, slots=True)
+class JoinAsk:
+    """A newcomer's call. Without `admission` it asks for the pool's proof only."""
+
+    nonce: bytes
+    certificate: bytes
+    admission: Signed | None = None
+    record: Signed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JoinAnswer:
+    """One reply to a newcomer. `refused`: invite_used, invite_expired, invite_revoked, invite_unknown, not_ready, bad."""
+
+    proof: bytes = b""
+    pool: PoolId = PoolId("")
+    roster: RosterPart | None = None
+    refused: str = ""
+    reason: str = ""
+    files: int = 0
+    bytes: int = 0

@@ -1,0 +1,83 @@
+"""Every bound in the house, with its unit and its reason. Nothing that a peer can grow is without one."""
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# --- names and versions
+NAME_BYTES_MAX = 255  # what Linux file systems hold in one component
+PATH_BYTES_MAX = 4096  # PATH_MAX
+PATH_DEPTH_MAX = 256  # deeper trees exist only as attacks; each level costs an open()
+TARGET_BYTES_MAX = 4095  # a symlink's target, as the kernel bounds it
+FILE_BYTES_MAX = 1 << 44  # 16 TiB: what ext4 holds in one file
+SIBLINGS_MAX = 256  # concurrent versions of one path; ten nodes at once make ten
+HIST_MARKS_MAX = 64  # marks per version; a truncated history costs a spurious copy at worst
+NODE_NAME_CHARS_MAX = 64
+
+# --- chunks and recipes
+SINGLE_CHUNK_BYTES_MAX = 256 * KIB  # files up to here are one chunk: a recipe would cost more than it saves
+CHUNK_BYTES_MAX = 1 * MIB  # a chunk fits one data message
+RECIPE_CHUNKS_MAX = 1 << 21  # 512 GiB at the largest chunk size's mean
+RECIPE_BYTES_MAX = 36 * RECIPE_CHUNKS_MAX
+
+# --- the wire
+CONTROL_MESSAGE_BYTES_MAX = 256 * KIB
+DATA_MESSAGE_BYTES_MAX = 1 * MIB + 64 * KIB  # a chunk and its frame
+MESSAGE_BYTES_MAX = 4 * MIB  # gRPC's default, so that any gRPC client can speak to us
+ENTRIES_PER_PART_MAX = 1000
+ENTRIES_PART_BYTES_MAX = 192 * KIB
+VECTOR_AUTHORS_MAX = 65_536
+ADDRESSES_MAX = 8  # per node
+ADDRESS_CHARS_MAX = 262
+ROSTER_OPS_MAX = 32_768
+ROSTER_OP_BYTES_MAX = 4 * KIB
+MEMBERS_MAX = 4096
+PIPE_OUT_FRAMES_MAX = 256  # frames waiting to be written on one stream; then senders wait
+ASKS_IN_SERVICE_MAX = 8  # index or chunk questions answered at once for one peer
+SEQ_JUMP_MAX = 1 << 40  # a head beyond this is a lie
+
+# --- transfer
+PIECES_PER_ASK_MAX = 256
+ASK_BYTES_MAX = 1 * MIB  # content asked for in one question, so that answers interleave
+PEER_INFLIGHT_BYTES_MAX = 16 * MIB
+NODE_INFLIGHT_BYTES_MAX = 64 * MIB
+BULK_FILES_MAX = 4  # large files assembled at once
+SMALL_FILES_MAX = 1024  # small files in flight and staged, flushed together
+COMMIT_BATCH_MAX = 512  # files made durable by one flush
+CHUNK_TIMEOUT_S = 30.0  # an unanswered ask moves to another source after this
+
+# --- scanning and planning
+SCAN_BATCH_PATHS_MAX = 1000  # paths recorded in one transaction
+SCAN_BATCH_BYTES_MAX = 64 * MIB  # or so many bytes hashed: what is done is told while the rest is hashed
+PLAN_BATCH_MAX = 1000
+SETTLE_PATHS_MAX = 100_000  # beyond this many unsettled paths a full scan is cheaper
+HASH_THREADS_MAX = 4
+QUIET_CLOSED_S = 0.01  # after a writer closed the file
+QUIET_OPEN_S = 0.5  # while somebody may still be writing
+QUIET_MAX_S = 60.0  # hot files: the wait doubles up to this
+RETRY_MIN_S = 1.0  # a path that could not be applied is tried again, backing off
+RETRY_MAX_S = 300.0
+RESCAN_INTERVAL_S = 3600.0
+RACY_WINDOW_NS = 50_000_000  # coarse kernel clocks tick every 4-10 ms; five times that
+
+# --- membership
+INVITE_SECRET_BYTES = 16
+INVITE_LIFE_S_DEFAULT = 3600
+INVITE_LIFE_S_MAX = 366 * 86400
+INVITE_USES_MAX = 4096
+INVITE_ADDRESSES_MAX = 4
+JOIN_TIMEOUT_S = 30.0
+DIAL_TIMEOUT_S = 10.0
+REDIAL_MIN_S = 0.5
+REDIAL_MAX_S = 15.0
+PING_INTERVAL_S = 5.0
+PING_TIMEOUT_S = 15.0
+FULL_MESH_NODES_MAX = 16  # everybody links with everybody up to here
+OVERLAY_DEGREE = 10
+
+# --- keeping
+TRASH_AGE_S_MAX = 30 * 86400
+TRASH_DISK_SHARE_MAX = 0.10
+EVENTS_KEPT_MAX = 4096
+EVENT_QUEUE_MAX = 1024
+LOG_BYTES_MAX = 8 * MIB
+PROBLEMS_SHOWN_MAX = 1000

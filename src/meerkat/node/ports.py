@@ -1,0 +1,196 @@
+"""The few shapes that the engine needs of the outside world; the shipped hands and the simulated ones fit them.
+
+Everything here is blocking and belongs in a worker thread, except where a method is `async`. All index writes go
+through one `Tx` at a time, in one thread.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol, TypeVar
+
+from meerkat.model.dot import Author, Vector
+from meerkat.model.frame import CarryFrame, IndexFrame, LinkFrame
+from meerkat.model.ids import Digest, NodeId
+from meerkat.model.path import RelPath
+from meerkat.model.recipe import Chunk
+from meerkat.model.version import Base, Content, Entry, Siblings, Version
+
+# ---- the index
+
+
+class Intent(NamedTuple):
+    """A commit under way: what will stand at `path`, under which name it was staged, which inode that is.
+
+    `old` is what this node believes it replaces (None: nothing there). Exactly one of target and nothing:
+    `target` None means removal (the old thing is moved to the stage name).
+    """
+
+    path: RelPath
+    target: Version | None
+    stage: str
+    inode: int
+    old: Base | None
+
+
+class Totals(NamedTuple):
+    """What the index says the folder holds, and how much of it is not here yet."""
+
+    files: int
+    folders: int
+    bytes: int
+    behind_files: int
+    behind_bytes: int
+
+
+class Located(NamedTuple):
+    """Where bytes of a wanted chunk can be read on this disk: a path's file whose base has `content`."""
+
+    path: RelPath
+    base: Base
+    offset: int
+    length: int
+
+
+class View(Protocol):
+    """Reading the index at one instant."""
+
+    def context(self) -> dict[Author, int]: ...
+    def floor(self) -> dict[Author, int]: ...
+    def fingerprint(self) -> bytes:
+        """16 bytes: sum over living dots; equal contexts must have equal fingerprints."""
+        ...
+
+    def siblings(self, path: RelPath) -> Siblings: ...
+    def base(self, path: RelPath) -> Base | None: ...
+    def has_living_below(self, path: RelPath) -> bool: ...
+    def has_base_below(self, path: RelPath) -> bool: ...
+    def entries_beyond(self, context: Vector) -> Iterator[Entry]:
+        """Every path with at least one dot that `context` does not cover, with all its siblings, in tree order."""
+        ...
+
+    def entries(self, under: RelPath = ...) -> Iterator[Entry]:
+        """Every entry at or below `under` (root: all), tombstones too, in tree order."""
+        ...
+
+    def bases(self, under: RelPath = ...) -> Iterator[tuple[RelPath, Base]]:
+        """Every base at or below `under` in tree order."""
+        ...
+
+    def conflicted(self) -> list[RelPath]:
+        """Paths with more than one distinct living content."""
+        ...
+
+    def pending(self, after: RelPath, limit: int, *, backwards: bool = False) -> list[RelPath]:
+        """Up to `limit` paths whose view may differ from their base, in tree order, strictly after `after` (before
+        it when backwards; the root "" starts from the end then)."""
+        ...
+
+    def pending_count(self) -> int: ...
+    def complete(self) -> dict[Author, int]:
+        """The context lowered below every dot of a pending path: what is certainly on this disk."""
+        ...
+
+    def intents(self) -> list[Intent]: ...
+    def recipe(self, digest: Digest) -> bytes | None: ...
+    def locate_content(self, content: Content) -> list[tuple[RelPath, Base]]:
+        """A few paths of this disk whose base has that content."""
+        ...
+
+    def locate_chunk(self, digest: Digest) -> list[Located]:
+        """A few places on this disk where a chunk of that digest was seen."""
+        ...
+
+    def totals(self) -> Totals: ...
+    def meta(self, key: str) -> bytes | None: ...
+
+
+class Tx(View, Protocol):
+    """One write transaction. Leaving its block commits durably; an exception rolls back."""
+
+    def author(self) -> Author:
+        """The author under whom this node writes now."""
+        ...
+
+    def next_seq(self) -> int:
+        """Take the next sequence of `author()` and join it to the context."""
+        ...
+
+    def renew_author(self, author: Author) -> None:
+        """From now on write as `author` (a new epoch)."""
+        ...
+
+    def put_siblings(self, path: RelPath, siblings: Siblings) -> None:
+        """Replace the path's siblings (empty: forget the path). Marks it pending, and the folders above it when it
+        began or ceased to live."""
+        ...
+
+    def put_base(self, path: RelPath, base: Base | None) -> None:
+        """Replace the path's base; does not touch pending."""
+        ...
+
+    def join_context(self, context: Vector, floor: Vector) -> None: ...
+    def set_pending(self, path: RelPath) -> None: ...
+    def clear_pending(self, path: RelPath) -> None: ...
+    def put_intent(self, intent: Intent) -> None: ...
+    def clear_intent(self, path: RelPath) -> None: ...
+    def put_recipe(self, digest: Digest, packed: bytes) -> None: ...
+    def put_chunks(self, content: Digest, chunks: tuple[Chunk, ...]) -> None:
+        """Remember where the chunks of a file's content lie, for `locate_chunk`."""
+        ...
+
+    def put_meta(self, key: str, value: bytes) -> None: ...
+    def put_aside(self, pull: int, entries: tuple[Entry, ...]) -> None:
+        """Keep a part of a long pull where nothing reads it (R10)."""
+        ...
+
+    def aside(self, pull: int) -> Iterator[Entry]: ...
+    def drop_aside(self, pull: int | None) -> None:
+        """Forget the parts of one pull, or of all."""
+        ...
+
+
+class Index(Protocol):
+    def write(self) -> AbstractContextManager[Tx]: ...
+    def read(self) -> AbstractContextManager[View]:
+        """A snapshot on a connection of its own; writes go on beside it."""
+        ...
+
+    def close(self) -> None: ...
+
+
+# ---- links
+
+Frame = TypeVar("Frame")
+
+
+class Pipe(Protocol[Frame]):
+    """One stream of frames in each direction. Frames that arrive are valid; a peer's fault ends the pipe."""
+
+    async def send(self, frame: Frame) -> None:
+        """Queue the frame, waiting while too many wait already. Raises `LinkLost` when the pipe has ended."""
+        ...
+
+    def frames(self) -> AsyncIterator[Frame]:
+        """What arrives, until the pipe ends."""
+        ...
+
+
+class LinkLost(Exception):
+    """The stream has ended; the message says why, as far as known."""
+
+
+class Connection(Protocol):
+    """The three streams that join this node with one member, whoever dialled."""
+
+    peer: NodeId
+    dialled: bool
+    address: str
+    link: Pipe[LinkFrame]
+    index: Pipe[IndexFrame]
+    carry: Pipe[CarryFrame]
+
+    @property
+    def sent_bytes(self) -> int: ...
+    @property
+    def received_bytes(self) -> int: ...
+    async def close(self) -> None: ...
