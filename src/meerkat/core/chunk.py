@@ -38,8 +38,6 @@ class _Limited:
 
     def read(self, count: int) -> bytes:
         data = self._read(min(count, self._left)) if self._left else b""
-        if len(data) > self._left:
-            data = data[: self._left]
         self._left -= len(data)
         return data
 
