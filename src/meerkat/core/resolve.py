@@ -1,0 +1,83 @@
+"""What a path shows when its siblings disagree, and what the loser's copy is called (MERGE rules R3, R7).
+
+The view is a pure function of the siblings (and of whether something lives below): every node computes the same one,
+whatever it has seen first. It never changes the index.
+"""
+
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from meerkat.model.dot import Dot
+from meerkat.model.limits import NAME_BYTES_MAX
+from meerkat.model.path import RelPath, join, name, parent
+from meerkat.model.version import FOLDER, Content, Kind, Siblings, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Twins as one: a content, all its dots, and the version whose metadata counts (that of the greatest dot)."""
+
+    content: Content
+    dots: frozenset[Dot]
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a path should show.
+
+    Attributes:
+        winner: None means: nothing.
+        losers: other living contents, best first.
+        implied: the winner is a folder only because something lives below it; its metadata means nothing.
+    """
+
+    winner: Item | None
+    losers: tuple[Item, ...] = ()
+    implied: bool = False
+
+
+IMPLIED_FOLDER = Item(FOLDER, frozenset(), Version(Kind.FOLDER, mode=0o755))
+
+
+def view(siblings: Siblings, living_below: bool) -> Outlook:
+    """R3: group the living by content; a folder first, then not-weak, then height, then digest."""
+    groups: dict[Content, list[Dot]] = {}
+    for dot, version in siblings.items():
+        if version.living:
+            groups.setdefault(version.content, []).append(dot)
+    if not groups:
+        return Outlook(IMPLIED_FOLDER, implied=True) if living_below else Outlook(None)
+
+    def rank(content: Content) -> tuple[bool, bool, int, int, bytes]:
+        strength = max((not siblings[dot].weak, siblings[dot].height) for dot in groups[content])
+        return (content.kind is Kind.FOLDER, *strength, content.kind, content.ident)
+
+    items = [
+        Item(content, frozenset(groups[content]), siblings[max(groups[content])])
+        for content in sorted(groups, key=rank, reverse=True)
+    ]
+    if living_below and items[0].content != FOLDER:
+        return Outlook(IMPLIED_FOLDER, tuple(items), implied=True)
+    return Outlook(items[0], tuple(items[1:]))
+
+
+def copy_path(path: RelPath, content: Content) -> RelPath:
+    """R7: where a loser's bytes go: a function of path and content alone, so that every node makes the same copy.
+
+    `report.docx` becomes `report.conflict-3f9a12c4.docx`. Where the name would not fit, its stem is cut and the tag
+    is taken over name and digest together, so that the copy of a cut copy never falls on itself.
+    """
+    old = name(path)
+    stem, dot, extension = old.rpartition(".")
+    if not stem or len(extension.encode()) > 16:
+        stem, dot, extension = old, "", ""
+    digest = content.ident if content.kind is Kind.FILE else blake3(bytes([content.kind]) + content.ident).digest()
+    new = f"{stem}.conflict-{digest.hex()[:8]}{dot}{extension}"
+    if len(new.encode()) > NAME_BYTES_MAX:
+        tag = blake3(old.encode() + b"\0" + digest).hexdigest()[:8]
+        suffix = f".conflict-{tag}{dot}{extension}"
+        room = NAME_BYTES_MAX - len(suffix.encode())
+        new = stem.encode()[:room].decode("utf-8", "ignore") + suffix
+    return join(parent(path), new)
