@@ -16,6 +16,14 @@ PROTOCOL_VERSION_MIN = 1
 PROTOCOL_VERSION_MAX = 1
 
 
+class LinkLost(Exception):
+    """The stream has ended; the message says why, as far as known."""
+
+
+class PeerFault(Exception):
+    """A peer sent what no honest peer sends: not decodable, out of bounds, or breaking the rules of its kind."""
+
+
 # ---- roster parts (opaque to everyone but core/roster: signatures cover the very bytes)
 
 
@@ -194,7 +202,13 @@ class JoinAsk:
 
 @dataclass(frozen=True, slots=True)
 class JoinAnswer:
-    """One reply to a newcomer. `refused`: invite_used, invite_expired, invite_revoked, invite_unknown, not_ready, bad."""
+    """One reply to a newcomer. `refused`: invite_used, invite_expired, invite_revoked, invite_unknown, not_ready, bad.
+
+    Attributes:
+        proof: shows that the pool knows the invite; the server fills it into the first answer of a call.
+        invite: id of the invite operation, which the newcomer's admission must name; filled in by the server too.
+        files, bytes: what the pool holds (first step), to plan with.
+    """
 
     proof: bytes = b""
     pool: PoolId = PoolId("")
@@ -203,3 +217,4 @@ class JoinAnswer:
     reason: str = ""
     files: int = 0
     bytes: int = 0
+    invite: bytes = b""

@@ -83,3 +83,23 @@ EVENTS_KEPT_MAX = 4096
 EVENT_QUEUE_MAX = 1024
 LOG_BYTES_MAX = 8 * MIB
 PROBLEMS_SHOWN_MAX = 1000
+
+# --- identities, the roster and the streams beneath the links
+CERTIFICATE_BYTES_MAX = 1024  # ours have about 400; a bigger one was not made by us
+TEXT_CHARS_MAX = 1024  # a reason or explanation for people
+WORD_CHARS_MAX = 64  # a code, feature or version word
+FEATURES_MAX = 64
+SUMMARY_REASONS_MAX = 16  # why paths wait at a node: the first few tell the story
+ROSTER_PENDING_MAX = 4096  # operations whose prerequisites have not come; more is an attack
+ROSTER_PART_BYTES_MAX = 192 * KIB  # leaves room for framing below the control message's limit
+PIPE_OUT_BYTES_MAX = 4 * MIB  # serialised frames waiting on one stream; a few of the largest
+PIPE_IN_FRAMES_MAX = 4  # frames read ahead of their consumer; beyond that HTTP/2 flow control holds the sender
+PIPE_DRAIN_S = 1.0  # a farewell may take so long to leave before the stream is cut
+STREAMS_GATHER_S = 10.0  # the three streams of a link must arrive within this
+STREAMS_GATHERING_MAX = 256  # half-arrived links, all peers together
+RPCS_MAX = 1024  # streams served at once: three a link
+METADATA_BYTES_MAX = 8 * KIB
+HANDSHAKE_TIMEOUT_S = 10.0
+ZSTD_SAMPLE_BYTES = 64 * KIB  # enough to tell text from media
+ZSTD_RATIO_MAX = 0.9  # saves less than a tenth: not worth the receiver's time
+CONTROL_CALLS_MAX = 64  # doors asking one node at once

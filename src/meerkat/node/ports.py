@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from meerkat.model.dot import Author, Vector
 from meerkat.model.frame import CarryFrame, IndexFrame, LinkFrame
+from meerkat.model.frame import LinkLost as LinkLost
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.path import RelPath
 from meerkat.model.recipe import Chunk
@@ -173,10 +174,6 @@ class Pipe(Protocol[Frame]):
     def frames(self) -> AsyncIterator[Frame]:
         """What arrives, until the pipe ends."""
         ...
-
-
-class LinkLost(Exception):
-    """The stream has ended; the message says why, as far as known."""
 
 
 class Connection(Protocol):

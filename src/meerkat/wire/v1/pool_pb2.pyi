@@ -258,6 +258,7 @@ class JoinReply(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
+    INVITE_FIELD_NUMBER: _builtins.int
     proof: _builtins.bytes
     """HMAC-SHA256(proof key, nonce | certificate of the invite | of the pool's node | of the newcomer)"""
     pool: _builtins.str
@@ -267,6 +268,8 @@ class JoinReply(_message.Message):
     files: _builtins.int
     """first step: what the pool holds, to plan with"""
     bytes: _builtins.int
+    invite: _builtins.bytes
+    """first step: id of the invite operation, which the admission names"""
     @_builtins.property
     def roster(self) -> Global___Roster:
         """second step: in one or several replies"""
@@ -281,10 +284,11 @@ class JoinReply(_message.Message):
         reason: _builtins.str = ...,
         files: _builtins.int = ...,
         bytes: _builtins.int = ...,
+        invite: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["roster", b"roster"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "files", b"files", "pool", b"pool", "proof", b"proof", "reason", b"reason", "refused", b"refused", "roster", b"roster"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "files", b"files", "invite", b"invite", "pool", b"pool", "proof", b"proof", "reason", b"reason", "refused", b"refused", "roster", b"roster"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
