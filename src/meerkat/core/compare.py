@@ -5,13 +5,15 @@ person's doing amounts to comes out, or nothing. A write replaces only what the 
 what this node merely heard of. The new base is always what is there now; the caller records it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from meerkat.core.merge import dots_of, mark, supersede, tombstones
 from meerkat.core.resolve import view
 from meerkat.model.dot import Dot
 from meerkat.model.ids import Digest
-from meerkat.model.version import FOLDER, Base, Content, Kind, Siblings, Version
+from meerkat.model.path import RelPath, tree_key
+from meerkat.model.version import FOLDER, Base, Content, Kind, Siblings, Stat, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,28 @@ def known_content(siblings: Siblings, content: Content) -> bool:
     """True when a sibling holds the content or has superseded it."""
     short = mark(content)
     return any(version.content == content or short in version.hist for version in siblings.values())
+
+
+def differing(
+    walked: Iterator[tuple[RelPath, Stat]], bases: Iterator[tuple[RelPath, Base]]
+) -> Iterator[tuple[RelPath, int]]:
+    """Two streams in tree order, what is there and what was: the paths worth a look, with the bytes that it may cost.
+
+    A path is worth it when it came, went, looks otherwise than then, or was racy then.
+    """
+    here, there = next(walked, None), next(bases, None)
+    while here is not None or there is not None:
+        if there is None or (here is not None and tree_key(here[0]) < tree_key(there[0])):
+            assert here is not None
+            yield here[0], here[1].size
+            here = next(walked, None)
+        elif here is None or here[0] != there[0]:
+            yield there[0], 0
+            there = next(bases, None)
+        else:
+            if here[1] != there[1].stat or there[1].racy:
+                yield here[0], here[1].size
+            here, there = next(walked, None), next(bases, None)
 
 
 def _shows_folder(siblings: Siblings, living_below: bool) -> bool:

@@ -6,50 +6,18 @@ through one `Tx` at a time, in one thread.
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from meerkat.model.dot import Author, Vector
 from meerkat.model.frame import CarryFrame, IndexFrame, LinkFrame
 from meerkat.model.frame import LinkLost as LinkLost
 from meerkat.model.ids import Digest, NodeId
+from meerkat.model.index import Intent, Located, Totals
 from meerkat.model.path import RelPath
 from meerkat.model.recipe import Chunk
-from meerkat.model.version import Base, Content, Entry, Siblings, Version
+from meerkat.model.version import Base, Content, Entry, Siblings
 
 # ---- the index
-
-
-class Intent(NamedTuple):
-    """A commit under way: what will stand at `path`, under which name it was staged, which inode that is.
-
-    `old` is what this node believes it replaces (None: nothing there). Exactly one of target and nothing:
-    `target` None means removal (the old thing is moved to the stage name).
-    """
-
-    path: RelPath
-    target: Version | None
-    stage: str
-    inode: int
-    old: Base | None
-
-
-class Totals(NamedTuple):
-    """What the index says the folder holds, and how much of it is not here yet."""
-
-    files: int
-    folders: int
-    bytes: int
-    behind_files: int
-    behind_bytes: int
-
-
-class Located(NamedTuple):
-    """Where bytes of a wanted chunk can be read on this disk: a path's file whose base has `content`."""
-
-    path: RelPath
-    base: Base
-    offset: int
-    length: int
 
 
 class View(Protocol):

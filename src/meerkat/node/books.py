@@ -1,0 +1,94 @@
+"""The index behind worker threads: one writes, a few read. Keeps the vectors at hand for the event loop.
+
+Invariant: `context`, `floor` and `fingerprint` are those of the last committed transaction, so whatever is told to a
+peer is durable before.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+from meerkat.model.dot import Author
+from meerkat.node.ports import Index, Totals, Tx, View
+
+T = TypeVar("T")
+
+
+class Books:
+    """Runs functions over the index.
+
+    Attributes:
+        recovering: empty, or why no dots may be given yet (R11, R12): "join", "lost", "older".
+        generation: grows with every transaction.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-write")
+        self._readers = ThreadPoolExecutor(3, thread_name_prefix="index-read")
+        self._listeners: list[Callable[[], None]] = []
+        self.context: dict[Author, int] = {}
+        self.floor: dict[Author, int] = {}
+        self.complete: dict[Author, int] = {}
+        self.fingerprint = b""
+        self.totals = Totals(0, 0, 0, 0, 0)
+        self.recovering = ""
+        self.generation = 0
+
+    def on_written(self, listener: Callable[[], None]) -> None:
+        """Call `listener` in the event loop after every transaction."""
+        self._listeners.append(listener)
+
+    async def open(self) -> None:
+        await self.write(lambda tx: None)
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in a transaction of its own; durable when this returns."""
+
+        def run() -> tuple[T, dict[Author, int], dict[Author, int], bytes, str]:
+            with self._index.write() as tx:
+                result = work(tx)
+                recovering = (tx.meta("recovering") or b"").decode()
+                vectors = tx.context(), tx.floor(), tx.fingerprint()
+            return result, *vectors, recovering
+
+        (
+            result,
+            self.context,
+            self.floor,
+            self.fingerprint,
+            self.recovering,
+        ) = await asyncio.get_running_loop().run_in_executor(self._writer, run)
+        self.generation += 1
+        for listener in self._listeners:
+            listener()
+        return result
+
+    async def read(self, work: Callable[[View], T]) -> T:
+        """Run `work` over a snapshot, beside whatever is written meanwhile."""
+
+        def run() -> T:
+            with self._index.read() as view:
+                return work(view)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    def read_here(self, work: Callable[[View], T]) -> T:
+        """As `read`, for code that runs in a worker thread already."""
+        with self._index.read() as view:
+            return work(view)
+
+    def snapshot(self) -> AbstractContextManager[View]:
+        """A view that is held for long, for worker threads (one at a time)."""
+        return self._index.read()
+
+    async def measure(self) -> None:
+        """Bring `totals` and `complete` up to date (not after every write: they cost a query)."""
+        self.totals, self.complete = await self.read(lambda view: (view.totals(), view.complete()))
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._index.close)
+        self._writer.shutdown()
+        self._readers.shutdown()

@@ -1,0 +1,29 @@
+"""Which paths a half of the engine is working on just now.
+
+Outward holds a path from the look to the record, inward from the decision to the record; neither starts on a path
+that is taken. Everything runs in one event loop, so this is a set and not a lock.
+"""
+
+from collections.abc import Iterable
+
+from meerkat.model.path import RelPath
+
+
+class Claims:
+    def __init__(self) -> None:
+        self._taken: set[RelPath] = set()
+
+    def __contains__(self, path: RelPath) -> bool:
+        return path in self._taken
+
+    def take(self, paths: Iterable[RelPath]) -> list[RelPath]:
+        """Claim those of the paths that are free; returns them."""
+        got = []
+        for path in paths:
+            if path not in self._taken:
+                self._taken.add(path)
+                got.append(path)
+        return got
+
+    def free(self, paths: Iterable[RelPath]) -> None:
+        self._taken.difference_update(paths)

@@ -1,0 +1,134 @@
+"""One place that knows how this node stands: numbered events and counters, from which every face is fed.
+
+Slow listeners lose events (they get a `reset`), they never hold up syncing.
+"""
+
+import asyncio
+import datetime
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from meerkat.model.limits import EVENT_QUEUE_MAX, EVENTS_KEPT_MAX, PROBLEMS_SHOWN_MAX
+from meerkat.model.problem import Problem, Reason
+
+Event = dict[str, object]
+
+
+def now_text(seconds: float | None = None) -> str:
+    """The wall clock for people: RFC 3339, UTC."""
+    at = time.time() if seconds is None else seconds  # noqa: TID251  # shown to people, decides nothing
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Bytes since the start. `reused`: content that was found on this disk instead of being fetched."""
+
+    sent: int = 0
+    received: int = 0
+    reused: int = 0
+
+
+@dataclass(slots=True)
+class Hub:
+    """Events out, problems kept, traffic counted."""
+
+    node: str
+    epoch: str = field(default_factory=lambda: secrets.token_hex(4))
+    traffic: Traffic = field(default_factory=Traffic)
+    on_change: list[Callable[[], None]] = field(default_factory=list)
+    _seq: int = 0
+    _kept: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT_MAX))
+    _listeners: set["asyncio.Queue[Event]"] = field(default_factory=set)
+    _problems: dict[str, tuple[Problem, bool]] = field(default_factory=dict)
+
+    def tell(self, kind: str, **data: object) -> None:
+        """Publish one event of a type from the contract's list."""
+        self._seq += 1
+        event: Event = {
+            "epoch": self.epoch,
+            "seq": self._seq,
+            "at": now_text(),
+            "type": kind,
+            "node": self.node,
+            "data": data,
+        }
+        self._kept.append(event)
+        for queue in self._listeners:
+            self._offer(queue, event)
+
+    def _offer(self, queue: "asyncio.Queue[Event]", event: Event) -> None:
+        if queue.full():
+            while not queue.empty():
+                queue.get_nowait()
+            event = {**event, "type": "reset", "data": {"reason": "this listener was too slow"}}
+        queue.put_nowait(event)
+
+    async def events(self, since: int | None = None) -> AsyncIterator[Event]:
+        """Events from now on, or from after number `since` while those are still kept."""
+        queue: asyncio.Queue[Event] = asyncio.Queue(EVENT_QUEUE_MAX)
+        if since is not None:
+            missed = [event for event in self._kept if isinstance(event["seq"], int) and event["seq"] > since]
+            for event in missed[-EVENT_QUEUE_MAX:]:
+                queue.put_nowait(event)
+        self._listeners.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.discard(queue)
+
+    def recent(self, count: int) -> list[Event]:
+        return list(self._kept)[-count:]
+
+    def trouble(self, problem: Problem, *, inward: bool) -> None:
+        """A path waits. Told once per reason; kept until `healed`.
+
+        Args:
+            inward: what waits is something that the pool has and this disk has not (else: the other way round).
+        """
+        before = self._problems.get(problem.path)
+        if before is None and len(self._problems) >= PROBLEMS_SHOWN_MAX:
+            return
+        self._problems[problem.path] = (problem, inward)
+        if before is None or before[0].reason != problem.reason:
+            self.tell(
+                "file.failed", path=problem.path, reason=problem.reason.value, text=problem.text, hint=problem.hint
+            )
+            self.changed()
+
+    def has_problem(self, path: str) -> bool:
+        """Cheap and safe from any thread."""
+        return path in self._problems
+
+    def healed(self, path: str) -> None:
+        if self._problems and self._problems.pop(path, None) is not None:
+            self.changed()
+
+    def problems(self) -> list[Problem]:
+        return [problem for problem, _ in self._problems.values()]
+
+    def blocked(self) -> list[Problem]:
+        """The problems that keep this node from having everything and that need a person."""
+        return [problem for problem, inward in self._problems.values() if inward and problem.reason in BLOCKING]
+
+    def changed(self) -> None:
+        for listener in self.on_change:
+            listener()
+
+
+BLOCKING = frozenset(
+    {
+        Reason.DISK_FULL,
+        Reason.PERMISSION,
+        Reason.NAME_NOT_ALLOWED,
+        Reason.CASE_CLASH,
+        Reason.TOO_LARGE,
+        Reason.IGNORED_THERE,
+        Reason.MARKER_MISSING,
+        Reason.HELD,
+    }
+)

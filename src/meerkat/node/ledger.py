@@ -1,0 +1,237 @@
+"""The transactions: every way in which the index changes, as a function over one `Tx`.
+
+Each reads, lets the core decide, and writes, all in one transaction, so that a crash leaves a whole decision or none.
+No disk, no network, no clock. What is derived (which paths wait) is refreshed in the same breath.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from meerkat.core import merge as merging
+from meerkat.core.compare import Change, adopt, compare
+from meerkat.core.plan import Settled, Step, plan
+from meerkat.disk.scan import Sight
+from meerkat.model.dot import Dot, Vector
+from meerkat.model.path import RelPath, tree_key
+from meerkat.model.recipe import Recipe
+from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Version
+from meerkat.node.ports import Tx, View
+
+
+class NeedFull(Exception):
+    """The other side has forgotten tombstones that this node has never heard of: everything must be compared (R2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be done at a pending path, and what the decision was made on."""
+
+    path: RelPath
+    step: Step
+    base: Base | None
+
+
+def write(tx: Tx, path: RelPath, change: Change) -> Dot:
+    """Give the change its dot and put it in."""
+    dot = Dot(tx.author(), tx.next_seq())
+    tx.put_siblings(path, merging.replace(tx.siblings(path), change.replaces, dot, change.version))
+    return dot
+
+
+def step_at(view: View, path: RelPath, siblings: Siblings | None = None) -> tuple[Step, Base | None]:
+    """The plan's answer for one path now."""
+    siblings = view.siblings(path) if siblings is None else siblings
+    base = view.base(path)
+    return plan(path, siblings, base, view.has_living_below(path)), base
+
+
+def refresh(tx: Tx, path: RelPath) -> None:
+    """Keep the set of pending paths true for this one."""
+    step, _ = step_at(tx, path)
+    if isinstance(step, Settled):
+        tx.clear_pending(path)
+    else:
+        tx.set_pending(path)
+
+
+def retract(tx: Tx, path: RelPath) -> None:
+    """R6: tombstone what nobody wrote here and somebody has superseded."""
+    siblings = tx.siblings(path)
+    gone = merging.retractable(siblings)
+    if gone:
+        replaced = gone | merging.tombstones(siblings)
+        tombstone = merging.supersede(siblings, replaced, Version(Kind.TOMBSTONE))
+        write(tx, path, Change(tombstone, frozenset(replaced)))
+
+
+# ---- outward
+
+
+def record(tx: Tx, sights: Iterable[Sight], *, adopting: bool = False) -> list[RelPath]:
+    """R4-R5 (or R11-R12 when adopting): take in what was seen on the disk.
+
+    Returns:
+        the paths for which something was written, that is: something to tell the pool.
+    """
+    decide = adopt if adopting else compare
+    written = []
+    for sight in sights:
+        path, have = sight.path, sight.base
+        base = tx.base(path)
+        if sight.same and base is not None and have is not None and base.content == have.content:
+            if adopting:
+                refresh(tx, path)
+            continue
+        siblings = tx.siblings(path)
+        below = have is not None and have.content.kind is Kind.FOLDER and tx.has_living_below(path)
+        change = decide(siblings, base, have, below)
+        if sight.recipe is not None and have is not None:
+            keep_recipe(tx, have, sight.recipe)
+        tx.put_base(path, have)
+        if change is not None:
+            write(tx, path, change)
+            retract(tx, path)
+            written.append(path)
+        refresh(tx, path)
+    return written
+
+
+def keep_recipe(tx: Tx, base: Base, recipe: Recipe) -> None:
+    tx.put_recipe(base.recipe, recipe.pack())
+    tx.put_chunks(base.content.ident, recipe.chunks)  # type: ignore[arg-type]  # a file's ident is its digest
+
+
+def forget_bases_below(tx: Tx, path: RelPath) -> list[RelPath]:
+    """Every path at or below `path` with a base, for a look (a folder went away, or came)."""
+    return [each for each, _ in tx.bases(path)]
+
+
+# ---- inward
+
+
+def merge_entries(
+    tx: Tx, entries: Iterable[Entry], context: Vector, floor: Vector, *, dots_allowed: bool
+) -> list[RelPath]:
+    """R2 over a delta: merge, join the vectors, retract.
+
+    Args:
+        context, floor: the sender's, of the snapshot that the entries came from.
+        dots_allowed: False while this node's own index is being recovered (R11: no dots until then).
+
+    Returns:
+        the paths whose siblings changed.
+
+    Raises:
+        NeedFull: a delta is not legal; nothing was changed.
+    """
+    mine = tx.context()
+    if not merging.delta_is_legal(mine, floor):
+        raise NeedFull
+    changed = [entry.path for entry in entries if _merge_path(tx, entry.path, entry.siblings, mine, context)]
+    tx.join_context(context, floor)
+    _retract_all(tx, changed, dots_allowed)
+    return changed
+
+
+def merge_everything(
+    tx: Tx, theirs: Iterator[Entry], context: Vector, floor: Vector, *, dots_allowed: bool
+) -> list[RelPath]:
+    """R2 over the whole index: `theirs` is all that the sender has, in tree order; what it lacks counts as well."""
+    mine = tx.context()
+    updates: list[tuple[RelPath, Siblings]] = []
+    for path, ours, other in _side_by_side(tx.entries(), theirs):
+        merged = merging.merge(ours, other, mine, context)
+        if merged != ours:
+            updates.append((path, merged))
+    for path, merged in updates:
+        tx.put_siblings(path, merged)
+    tx.join_context(context, floor)
+    changed = [path for path, _ in updates]
+    _retract_all(tx, changed, dots_allowed)
+    return changed
+
+
+def _merge_path(tx: Tx, path: RelPath, theirs: Siblings, mine: Vector, context: Vector) -> bool:
+    ours = tx.siblings(path)
+    merged = merging.merge(ours, theirs, mine, context)
+    if merged == ours:
+        return False
+    tx.put_siblings(path, merged)
+    return True
+
+
+def _retract_all(tx: Tx, paths: Sequence[RelPath], dots_allowed: bool) -> None:
+    if dots_allowed:
+        for path in paths:
+            retract(tx, path)
+
+
+def _side_by_side(ours: Iterator[Entry], theirs: Iterator[Entry]) -> Iterator[tuple[RelPath, Siblings, Siblings]]:
+    """Walk two streams in tree order together."""
+    mine, other = next(ours, None), next(theirs, None)
+    while mine is not None or other is not None:
+        if other is None or (mine is not None and tree_key(mine.path) < tree_key(other.path)):
+            assert mine is not None
+            yield mine.path, mine.siblings, {}
+            mine = next(ours, None)
+        elif mine is None or tree_key(other.path) < tree_key(mine.path):
+            yield other.path, {}, other.siblings
+            other = next(theirs, None)
+        else:
+            yield mine.path, mine.siblings, other.siblings
+            mine, other = next(ours, None), next(theirs, None)
+
+
+def jobs(view: View, after: RelPath, limit: int, *, backwards: bool = False) -> list[Job]:
+    """The next pending paths in tree order (or back from the end) with their steps; settled ones too."""
+    return [job_at(view, path) for path in view.pending(after, limit, backwards=backwards)]
+
+
+def job_at(view: View, path: RelPath) -> Job:
+    step, base = step_at(view, path)
+    return Job(path, step, base)
+
+
+def settle(tx: Tx, paths: Iterable[RelPath]) -> None:
+    """Strike the paths off the pending ones if they still are settled."""
+    for path in paths:
+        refresh(tx, path)
+
+
+def record_placed(tx: Tx, placed: Iterable[tuple[RelPath, Base | None]]) -> None:
+    """The disk now shows this: note it, strike the intents. Telling the pool needs no more than this."""
+    for path, base in placed:
+        tx.put_base(path, base)
+        tx.clear_intent(path)
+        refresh(tx, path)
+
+
+def keep_loser(tx: Tx, path: RelPath, content: Content, copy: RelPath, copy_base: Base | None) -> bool:
+    """R7, after the loser's bytes stand (durably) at `copy`: a weak dot there, a tombstone for the loser's dots here.
+
+    Args:
+        copy_base: what was put at `copy`, or None when nothing was put (its name already lives with that content, or
+            it is taken and the bytes wait in the stage).
+
+    Returns:
+        False when the loser was gone already.
+    """
+    siblings = tx.siblings(path)
+    dots = merging.dots_of(siblings, content)
+    if not dots:
+        return False
+    at_copy = tx.siblings(copy)
+    if copy_base is not None:
+        tx.put_base(copy, copy_base)
+    if not merging.dots_of(at_copy, content):
+        loser = siblings[max(dots)]
+        height = max(siblings[dot].height for dot in dots)
+        dead = merging.tombstones(at_copy)
+        weak = replace(loser, weak=True, height=height, hist=())
+        write(tx, copy, Change(merging.supersede(at_copy, dead, weak, keep_height=True), frozenset(dead)))
+        retract(tx, copy)
+    gone = dots | merging.tombstones(siblings)
+    write(tx, path, Change(merging.supersede(siblings, gone, Version(Kind.TOMBSTONE)), frozenset(gone)))
+    refresh(tx, path)
+    refresh(tx, copy)
+    return True

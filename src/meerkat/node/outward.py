@@ -1,0 +1,342 @@
+"""Outward: from the disk to the index. Watch events and scans become looks, looks become writes.
+
+    watch -> settle -> (expand) -> look -> record
+
+One coroutine drives it. A path is held (claimed) from the look to the record, so nothing this node itself puts down
+can slip in between. What is recorded is thereby announced: `Books` tells its listeners.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from meerkat.core.compare import differing
+from meerkat.core.ignore import Ignore
+from meerkat.core.settle import Settle
+from meerkat.disk.root import Root
+from meerkat.disk.scan import Sight, Unseen, look, walk
+from meerkat.disk.watch import Overflowed, Touched
+from meerkat.model.fault import Exit, Fault
+from meerkat.model.limits import MIB, SCAN_BATCH_BYTES_MAX, SCAN_BATCH_PATHS_MAX
+from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
+from meerkat.model.problem import PathBlocked, Problem, Reason
+from meerkat.model.version import Base, Kind, Stat
+from meerkat.node import ledger
+from meerkat.node.books import Books
+from meerkat.node.claims import Claims
+from meerkat.node.hub import Hub
+from meerkat.node.ports import View
+
+T = TypeVar("T")
+
+log = logging.getLogger("meerkat.outward")
+
+IGNORE_FILE = RelPath(".meerkatignore")
+LARGE_BYTES = 4 * MIB  # hashed in a thread of its own; smaller ones are looked at many to a thread hop
+
+
+@dataclass(slots=True)
+class ScanReport:
+    """What one scan did: paths seen, paths for which something was written."""
+
+    scanned: int = 0
+    changes: int = 0
+
+
+class Outward:
+    """The half of the engine that takes in what people do.
+
+    Attributes:
+        scanning: a full scan is under way.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        books: Books,
+        claims: Claims,
+        hub: Hub,
+        ignore: Callable[[], Ignore],
+        threads: ThreadPoolExecutor,
+        on_ignore_changed: Callable[[], None],
+    ) -> None:
+        self._root = root
+        self._books = books
+        self._claims = claims
+        self._hub = hub
+        self._ignore = ignore
+        self._threads = threads
+        self._on_ignore_changed = on_ignore_changed
+        self._settle = Settle()
+        self._wake = asyncio.Event()
+        self._scan_lock = asyncio.Lock()
+        self._scan_due = False
+        self._loop = asyncio.get_running_loop()
+        self.scanning = False
+
+    # ---- events
+
+    def heard(self, event: Touched | Overflowed) -> None:
+        """An event of the watcher (in the event loop)."""
+        if isinstance(event, Overflowed):
+            self._scan_due = True
+        else:
+            self._settle.touched(event.path, event.closed, self._now())
+        self._wake.set()
+
+    def touched(self, paths: Iterable[RelPath]) -> None:
+        """Look at these soon (inward met something there that it did not expect)."""
+        for path in paths:
+            self._settle.touched(path, True, self._now())
+        self._wake.set()
+
+    @property
+    def busy(self) -> bool:
+        """Something is waiting to be looked at."""
+        return self.scanning or self._scan_due or self._settle.wake_at() is not None
+
+    async def run(self) -> None:
+        """Take in what becomes quiet, for ever."""
+        while True:
+            self._wake.clear()
+            if self._settle.overflowed or self._scan_due:
+                self._settle = Settle()
+                self._scan_due = False
+                await self.scan()
+            due = self._settle.due(self._now())
+            if due and not self._books.recovering:
+                await self._take_in_due(due)
+                continue
+            wake_at = self._settle.wake_at()
+            timeout = None if wake_at is None else max(0.0, wake_at - self._now())
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout)
+            except TimeoutError:
+                pass
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def flush(self) -> None:
+        """Everything that has been touched up to now is taken in, quiet or not (the barrier of `wait`)."""
+        async with self._scan_lock:
+            pass
+        due = self._settle.due(float("inf"))
+        if due and not self._books.recovering:
+            await self._take_in_due(due)
+
+    async def _take_in_due(self, due: list[RelPath]) -> None:
+        report = ScanReport()
+        skipped = self._skip
+        wanted = [path for path in due if not any(skipped(each, True) for each in ancestors(path))]
+        for batch in await self._in_thread(partial(self._books.read_here, partial(self._expand, wanted))):
+            await self._take_in(batch, report)
+
+    # ---- which paths to look at
+
+    def _skip(self, path: RelPath, is_folder: bool) -> bool:
+        return self._ignore().ignored(path, is_folder)
+
+    def _expand(self, due: list[RelPath], view: View) -> list[list[RelPath]]:
+        """In a worker thread: the paths that the touched ones stand for, in tree order, in batches."""
+        found: set[RelPath] = set()
+        for path in due:
+            if path in found or self._skip_known(path):
+                continue
+            try:
+                stat = self._root.lstat(path)
+            except PathBlocked as error:
+                self._call_soon(partial(self._hub.trouble, error.problem, inward=False))
+                continue
+            base = view.base(path)
+            if stat is None:
+                if base is not None and base.content.kind is Kind.FOLDER:
+                    found.update(each for each, _ in view.bases(path))
+                elif base is not None:
+                    found.add(path)
+                elif self._hub.has_problem(path):
+                    self._call_soon(partial(self._hub.healed, path))
+                continue
+            is_folder = stat.kind is Kind.FOLDER
+            found.add(path)
+            for above in ancestors(path):
+                if above in found or view.base(above) is not None:
+                    break
+                found.add(above)
+            if (
+                base is not None
+                and base.content.kind is Kind.FOLDER
+                and (not is_folder or base.stat.inode != stat.inode)
+            ):
+                found.update(each for each, _ in view.bases(path))
+            if is_folder and (base is None or base.stat.inode != stat.inode):
+                found.update(each for each, _ in self._walked(path))
+        ordered = sorted(found, key=tree_key)
+        return [ordered[at : at + SCAN_BATCH_PATHS_MAX] for at in range(0, len(ordered), SCAN_BATCH_PATHS_MAX)]
+
+    def _walked(self, under: RelPath, unseen: list[RelPath] | None = None) -> Iterator[tuple[RelPath, Stat]]:
+        for each in walk(self._root, under, self._skip):
+            if isinstance(each, Unseen):
+                if unseen is not None:
+                    unseen.append(each.path)
+                self._call_soon(partial(self._hub.trouble, each.problem, inward=False))
+            elif isinstance(each, Problem):
+                self._call_soon(partial(self._hub.trouble, each, inward=False))
+            else:
+                yield each
+
+    def _call_soon(self, call: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(call)
+
+    # ---- scans
+
+    async def scan(self, under: RelPath = ROOT, *, adopting: bool = False) -> ScanReport:
+        """Walk everything at or below `under`, compare with the bases, take in what differs.
+
+        Args:
+            adopting: R11-R12: the index was lost or older, or the folder is imported.
+        """
+        report = ScanReport()
+        async with self._scan_lock:
+            if self._books.recovering and not adopting:
+                return report
+            self.scanning = True
+            self._hub.tell("scan.started", path=under)
+            try:
+                self._ensure_marker()
+                batches = self._candidates(under, report)
+                try:
+                    while (batch := await self._in_thread(partial(next, batches, None))) is not None:
+                        await self._take_in(batch, report, adopting=adopting)
+                finally:
+                    await self._in_thread(batches.close)
+            finally:
+                self.scanning = False
+                self._hub.tell("scan.finished", path=under, scanned=report.scanned, changes=report.changes)
+                self._hub.changed()
+        return report
+
+    def _candidates(self, under: RelPath, report: ScanReport) -> Generator[list[RelPath], None, None]:
+        """In a worker thread: batches of paths whose lstat is not their base's."""
+        unseen: list[RelPath] = []
+
+        def walked() -> Iterator[tuple[RelPath, Stat]]:
+            if under:
+                stat = self._root.lstat(under)
+                if stat is not None:
+                    yield under, stat
+                if stat is None or stat.kind is not Kind.FOLDER:
+                    return
+            for each in self._walked(under, unseen):
+                report.scanned += 1
+                yield each
+
+        batch: list[RelPath] = []
+        weight = 0
+        with self._books.snapshot() as view:
+            for path, size in differing(walked(), view.bases(under)):
+                if any(path == each or is_below(path, each) for each in unseen) or self._skip_known(path):
+                    continue
+                batch.append(path)
+                weight += size
+                if len(batch) >= SCAN_BATCH_PATHS_MAX or weight >= SCAN_BATCH_BYTES_MAX:
+                    yield batch
+                    batch, weight = [], 0
+        if batch:
+            yield batch
+
+    def _skip_known(self, path: RelPath) -> bool:
+        """A path with a base that is ignored now: ignoring never deletes."""
+        ignore = self._ignore()
+        return ignore.ignored(path, False) or ignore.ignored(path, True)
+
+    def _ensure_marker(self) -> None:
+        if not self._root.check_marker():
+            raise Fault(
+                "marker_missing",
+                "the shared folder has lost its .meerkat, so nothing was told to the pool",
+                cause="the disk may have been unmounted, or the folder moved",
+                hint="mount it or move it back, then start again; to share it anew: meerkat up",
+                exit_code=Exit.REFUSED,
+            )
+
+    # ---- looking and recording
+
+    async def _take_in(self, paths: list[RelPath], report: ScanReport, *, adopting: bool = False) -> None:
+        """Look at the paths and record what is there, in tree order."""
+        claimed = self._claims.take(paths)
+        if len(claimed) < len(paths):
+            mine = set(claimed)
+            self.touched(path for path in paths if path not in mine)
+        try:
+            known = await self._books.read(lambda view: [(path, view.base(path)) for path in claimed])
+            sights = await self._look_at(known)
+            if not sights:
+                return
+            if any(sight.base is None for sight in sights):
+                self._ensure_marker()
+            written = await self._books.write(lambda tx: ledger.record(tx, sights, adopting=adopting))
+        finally:
+            self._claims.free(claimed)
+        report.changes += len(written)
+        self._tell(written, sights)
+
+    def _tell(self, written: list[RelPath], sights: list[Sight]) -> None:
+        here = {sight.path: sight.base for sight in sights}
+        for path in written[:SCAN_BATCH_PATHS_MAX]:
+            base = here[path]
+            self._hub.tell("file.changed", path=path, kind=base.content.kind.name.lower() if base else "deleted")
+        if IGNORE_FILE in here:
+            self._on_ignore_changed()
+
+    async def _look_at(self, known: list[tuple[RelPath, Base | None]]) -> list[Sight]:
+        """Looks for all, large files side by side; those that cannot be looked at are left out and reported."""
+        small, large = await self._in_thread(partial(self._by_size, known))
+        looks = [self._in_thread(partial(self._look_each, [each])) for each in large]
+        if small:
+            looks.append(self._in_thread(partial(self._look_each, small)))
+        sights = [sight for part in await asyncio.gather(*looks) for sight in part]
+        sights.sort(key=lambda sight: tree_key(sight.path))
+        return sights
+
+    def _by_size(
+        self, known: list[tuple[RelPath, Base | None]]
+    ) -> tuple[list[tuple[RelPath, Base | None]], list[tuple[RelPath, Base | None]]]:
+        if len(known) == 1:
+            return known, []
+        small, large = [], []
+        for path, base in known:
+            try:
+                stat = self._root.lstat(path)
+            except PathBlocked:
+                stat = None
+            (large if stat is not None and stat.size >= LARGE_BYTES else small).append((path, base))
+        return small, large
+
+    def _look_each(self, known: list[tuple[RelPath, Base | None]]) -> list[Sight]:
+        """In a worker thread."""
+        sights = []
+        for path, base in known:
+            try:
+                sight = look(self._root, path, base)
+            except PathBlocked as error:
+                self._call_soon(partial(self._could_not_look, path, error.problem))
+                continue
+            if sight.base is not None or base is not None:
+                sights.append(sight)
+            if self._hub.has_problem(path):
+                self._call_soon(partial(self._hub.healed, path))
+        return sights
+
+    def _could_not_look(self, path: RelPath, problem: Problem) -> None:
+        if problem.reason is Reason.CHANGED_WHILE_READING:
+            self._settle.touched(path, False, self._now())
+            self._wake.set()
+        self._hub.trouble(problem, inward=False)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -1,0 +1,46 @@
+"""Every task of a node by name: kept, logged when it fails, cancelled and awaited when the node stops."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+log = logging.getLogger("meerkat.tasks")
+
+
+class Tasks:
+    """The one place that creates tasks. A task that ends in an unexpected exception is logged and, when it was
+    `vital`, stops the node through `failed`."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, Any], *, vital: bool = False) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(lambda done: self._ended(done, vital))
+        return task
+
+    def _ended(self, task: asyncio.Task[Any], vital: bool) -> None:
+        self._running.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            return
+        log.error("task %s failed", task.get_name(), exc_info=error)
+        if vital and not self.failed.done():
+            self.failed.set_exception(error)
+
+    async def stop(self) -> None:
+        """Cancel everything and wait until it has ended."""
+        while self._running:
+            running = list(self._running)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        if self.failed.done() and not self.failed.cancelled():
+            self.failed.exception()  # seen, whoever else looked
+        else:
+            self.failed.cancel()
