@@ -12,7 +12,9 @@ from meerkat.model.dot import Author, Vector
 from meerkat.model.frame import CarryFrame, IndexFrame, LinkFrame
 from meerkat.model.frame import LinkLost as LinkLost
 from meerkat.model.ids import Digest, NodeId
-from meerkat.model.index import Intent, Located, Totals
+from meerkat.model.index import Intent as Intent
+from meerkat.model.index import Located as Located
+from meerkat.model.index import Totals as Totals
 from meerkat.model.path import RelPath
 from meerkat.model.recipe import Chunk
 from meerkat.model.version import Base, Content, Entry, Siblings
