@@ -56,6 +56,7 @@ HASH_THREADS_MAX = 4
 QUIET_CLOSED_S = 0.01  # after a writer closed the file
 QUIET_OPEN_S = 0.5  # while somebody may still be writing
 QUIET_MAX_S = 60.0  # hot files: the wait doubles up to this
+HOT_AGAIN_S = 5.0  # a file closed again within this is written by a program in a loop, not saved by a person
 RETRY_MIN_S = 1.0  # a path that could not be applied is tried again, backing off
 RETRY_MAX_S = 300.0
 RESCAN_INTERVAL_S = 3600.0
@@ -103,3 +104,28 @@ HANDSHAKE_TIMEOUT_S = 10.0
 ZSTD_SAMPLE_BYTES = 64 * KIB  # enough to tell text from media
 ZSTD_RATIO_MAX = 0.9  # saves less than a tenth: not worth the receiver's time
 CONTROL_CALLS_MAX = 64  # doors asking one node at once
+
+# --- the disk's hands
+STAGE_NAME_CHARS_MAX = 200  # leaves room for the suffix of a thing held aside
+STAGE_FSYNC_FILES_MAX = 8  # up to here one fsync per file, beyond it one syncfs for all
+DISK_READ_BYTES = 1 * MIB  # one read() while hashing: the system call no longer shows in a profile
+RACY_WINDOW_COARSE_NS = 2_000_000_000  # file systems that keep whole seconds (FAT: two)
+PUT_BACK_TRIES_MAX = 8  # a person would have to win this many races in a row
+NAMES_SHOWN_MAX = 8  # of what keeps a folder from being removed
+TRASH_NAME_CHARS_MAX = 64  # the readable part of a name in the trash
+WATCH_READ_BYTES_MAX = 64 * KIB  # events taken per turn of the loop, so that a storm does not stall it
+WATCH_BATCH_MAX = 1000  # found paths handed from the watch's thread to the loop at once
+
+# --- the index
+INDEX_WRITER_CACHE_BYTES = 16 * MIB  # SQLite's page cache; what does not fit spills into the WAL
+INDEX_READER_CACHE_BYTES = 2 * MIB  # per open snapshot; several peers may be served at once
+INDEX_READERS_IDLE_MAX = 4  # connections kept for the next snapshot
+INDEX_WAL_BYTES_MAX = 64 * MIB  # what a grown WAL shrinks back to once it has been copied home
+INDEX_BUSY_TIMEOUT_S = 5.0  # only a foreign process (a backup tool) can hold the file locked
+INDEX_PAGE_ROWS = 1024  # rows read at a time while a large answer streams
+INDEX_BEYOND_KEYS_MAX = 65_536  # paths of a delta sorted in memory; a larger delta walks the tree instead
+INDEX_FOLDERS_CACHED_MAX = 65_536  # folders remembered as marked within one transaction
+INDEX_LOCATED_MAX = 8  # places named for one content or chunk; more would not help
+INDEX_CHECK_BYTES_MAX = 256 * MIB  # checked in whole after an unclean stop: about a second
+INDEX_COMPLETE_PENDING_MAX = 50_000  # pending paths looked through for `complete` inside a write
+INDEX_AUTHORS_PER_QUERY_MAX = 250  # SQLite bounds the parameters of one statement
