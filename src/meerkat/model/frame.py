@@ -189,6 +189,8 @@ CarryFrame = PieceAsk | Give | Lack | Cancel
 
 # ---- joining
 
+_NO_POOL = PoolId("")
+
 
 @dataclass(frozen=True, slots=True)
 class JoinAsk:
@@ -211,10 +213,10 @@ class JoinAnswer:
     """
 
     proof: bytes = b""
-    pool: PoolId = PoolId("")
+    invite: bytes = b""
+    pool: PoolId = _NO_POOL
     roster: RosterPart | None = None
     refused: str = ""
     reason: str = ""
     files: int = 0
     bytes: int = 0
-    invite: bytes = b""

@@ -1,0 +1,162 @@
+"""Index stream: entries and the questions for them, protobuf <-> model.
+
+Invariant: an entry that comes out has a path that may be shared, between one and `SIBLINGS_MAX` valid versions, and a
+dot for each. Authors are written once a message and pointed at, since few authors write many versions.
+"""
+
+from typing import assert_never
+
+from meerkat.model.dot import Author, Dot
+from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, PeerFault, Refused
+from meerkat.model.limits import (
+    ENTRIES_PER_PART_MAX,
+    HIST_MARKS_MAX,
+    SIBLINGS_MAX,
+    TEXT_CHARS_MAX,
+    VECTOR_AUTHORS_MAX,
+    WORD_CHARS_MAX,
+)
+from meerkat.model.path import PathFault, parse_path
+from meerkat.model.version import MARK_BYTES, Entry, Kind, Siblings, Version, VersionFault
+from meerkat.wire.convert_vector import (
+    author_from_pb,
+    author_to_pb,
+    check_count,
+    check_length,
+    check_number,
+    check_text,
+    digest_from_bytes,
+    parsed,
+    seq_from_pb,
+    vector_from_pb,
+    vector_to_pb,
+)
+from meerkat.wire.v1 import pool_pb2 as pb
+
+FINGERPRINT_LENGTHS = (0, 16)  # of an index: absent while unknown
+
+
+def encode_query(frame: IndexFrame) -> bytes:
+    """The frame as a serialised Query."""
+    query = pb.Query(id=frame.id)
+    match frame:
+        case AskEntries():
+            query.ask.CopyFrom(
+                pb.Ask(context=vector_to_pb(frame.context), floor=vector_to_pb(frame.floor), full=frame.full)
+            )
+        case EntriesPart():
+            query.part.CopyFrom(_part_to_pb(frame.entries))
+        case EntriesEnd():
+            end = pb.End(context=vector_to_pb(frame.context), floor=vector_to_pb(frame.floor), full=frame.full)
+            end.fingerprint = frame.fingerprint
+            query.end.CopyFrom(end)
+        case Refused():
+            query.refusal.CopyFrom(pb.Refusal(code=frame.code, text=frame.text[:TEXT_CHARS_MAX]))
+        case _:
+            assert_never(frame)
+    return query.SerializeToString()
+
+
+def decode_query(data: bytes) -> IndexFrame | None:
+    """The frame in a serialised Query; None when its kind is one of a later version.
+
+    Raises:
+        PeerFault: not decodable, or breaking any rule of its kind.
+    """
+    query = parsed(pb.Query, data)
+    number = check_number("a question", query.id)
+    match query.WhichOneof("body"):
+        case "ask":
+            ask = query.ask
+            return AskEntries(number, vector_from_pb(ask.context), vector_from_pb(ask.floor), ask.full)
+        case "part":
+            return EntriesPart(number, _entries_from_pb(query.part))
+        case "end":
+            end = query.end
+            fingerprint = check_length("an index fingerprint", end.fingerprint, *FINGERPRINT_LENGTHS)
+            return EntriesEnd(number, vector_from_pb(end.context), vector_from_pb(end.floor), end.full, fingerprint)
+        case "refusal":
+            code = check_text("a code", query.refusal.code, WORD_CHARS_MAX)
+            return Refused(number, code, check_text("a refusal", query.refusal.text, TEXT_CHARS_MAX))
+        case None:
+            return None
+
+
+def _part_to_pb(entries: tuple[Entry, ...]) -> pb.Part:
+    part = pb.Part()
+    places: dict[Author, int] = {}
+    for entry in entries:
+        message = part.entries.add(path=entry.path)
+        for dot, version in entry.siblings.items():
+            place = places.get(dot.author)
+            if place is None:
+                place = places[dot.author] = len(places)
+                part.authors.append(author_to_pb(dot.author))
+            message.siblings.append(_version_to_pb(place, dot.seq, version))
+    return part
+
+
+def _version_to_pb(place: int, seq: int, version: Version) -> pb.Version:
+    return pb.Version(
+        author=place,
+        seq=seq,
+        kind=pb.Kind.ValueType(int(version.kind)),
+        size=version.size,
+        mtime_ns=version.mtime_ns,
+        mode=version.mode,
+        digest=version.digest,
+        recipe=version.recipe,
+        target=version.target.encode("utf-8", "surrogateescape"),
+        height=version.height,
+        weak=version.weak,
+        hist=b"".join(version.hist),
+    )
+
+
+def _entries_from_pb(part: pb.Part) -> tuple[Entry, ...]:
+    check_count("entries in a part", len(part.entries), ENTRIES_PER_PART_MAX)
+    check_count("authors in a part", len(part.authors), VECTOR_AUTHORS_MAX)
+    authors = [author_from_pb(author) for author in part.authors]
+    return tuple(_entry_from_pb(entry, authors) for entry in part.entries)
+
+
+def _entry_from_pb(message: pb.Entry, authors: list[Author]) -> Entry:
+    try:
+        path = parse_path(message.path)
+    except PathFault as fault:
+        raise PeerFault(f"an entry's path is not shareable: {fault}") from None
+    check_count("siblings of a path", len(message.siblings), SIBLINGS_MAX)
+    if not message.siblings:
+        raise PeerFault("an entry without versions")
+    siblings: Siblings = {}
+    for version in message.siblings:
+        if version.author >= len(authors):
+            raise PeerFault("a version points at no author")
+        dot = Dot(authors[version.author], seq_from_pb(version.seq))
+        if dot in siblings:
+            raise PeerFault("one dot names two versions of a path")
+        siblings[dot] = _version_from_pb(version)
+    return Entry(path, siblings)
+
+
+def _version_from_pb(message: pb.Version) -> Version:
+    hist = message.hist
+    if len(hist) % MARK_BYTES or len(hist) > MARK_BYTES * HIST_MARKS_MAX:
+        raise PeerFault("hist is not a bounded list of marks")
+    try:
+        version = Version(
+            kind=Kind(message.kind),
+            size=message.size,
+            mtime_ns=message.mtime_ns,
+            mode=message.mode,
+            digest=digest_from_bytes("a digest", message.digest, optional=True),
+            recipe=digest_from_bytes("a recipe's digest", message.recipe, optional=True),
+            target=message.target.decode("utf-8", "surrogateescape"),
+            height=message.height,
+            weak=message.weak,
+            hist=tuple(hist[at : at + MARK_BYTES] for at in range(0, len(hist), MARK_BYTES)),
+        )
+        version.ensure_valid()
+    except (VersionFault, ValueError) as fault:
+        raise PeerFault(f"not a version: {fault}") from None
+    return version
