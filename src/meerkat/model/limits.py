@@ -45,6 +45,8 @@ NODE_INFLIGHT_BYTES_MAX = 64 * MIB
 BULK_FILES_MAX = 4  # large files assembled at once
 SMALL_FILES_MAX = 1024  # small files in flight and staged, flushed together
 COMMIT_BATCH_MAX = 512  # files made durable by one flush
+BULK_WINDOW_CHUNKS = 32  # chunks of one file asked for at once
+SMALL_GROUP_BYTES_MAX = 16 * MIB  # content held in memory for one group of small files
 CHUNK_TIMEOUT_S = 30.0  # an unanswered ask moves to another source after this
 
 # --- scanning and planning
@@ -53,6 +55,9 @@ SCAN_BATCH_BYTES_MAX = 64 * MIB  # or so many bytes hashed: what is done is told
 PLAN_BATCH_MAX = 1000
 SETTLE_PATHS_MAX = 100_000  # beyond this many unsettled paths a full scan is cheaper
 HASH_THREADS_MAX = 4
+IGNORE_LINES_MAX = 10_000  # rules are tried one after the other for each path
+IGNORE_LINE_CHARS_MAX = 1024
+IGNORE_FOLDERS_KEPT_MAX = 65_536  # folders whose verdict is remembered
 QUIET_CLOSED_S = 0.01  # after a writer closed the file
 QUIET_OPEN_S = 0.5  # while somebody may still be writing
 QUIET_MAX_S = 60.0  # hot files: the wait doubles up to this
@@ -128,4 +133,3 @@ INDEX_FOLDERS_CACHED_MAX = 65_536  # folders remembered as marked within one tra
 INDEX_LOCATED_MAX = 8  # places named for one content or chunk; more would not help
 INDEX_CHECK_BYTES_MAX = 256 * MIB  # checked in whole after an unclean stop: about a second
 INDEX_COMPLETE_PENDING_MAX = 50_000  # pending paths looked through for `complete` inside a write
-INDEX_AUTHORS_PER_QUERY_MAX = 250  # SQLite bounds the parameters of one statement
