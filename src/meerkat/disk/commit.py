@@ -1,0 +1,420 @@
+"""The exchange: puts a staged thing in its place without ever losing what a person wrote there meanwhile (R8, G2, G3).
+
+Look, exchange atomically, inspect what came out. If that is not what the index expected, it goes back at once, and the
+engine scans first. If even the way back brings out a person's bytes, they stay under the stage name and are reported
+(`Displaced`). Whoever reads the path during all this sees the old or the new thing, never none and never a mix.
+
+The caller has made an intent durable before; after a crash `mend` and the stage tell what had happened (R9).
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from meerkat.disk import platform
+from meerkat.disk.root import Root, stat_of
+from meerkat.disk.scan import look
+from meerkat.disk.stage import Stage, check_stage_name
+from meerkat.disk.trouble import GONE, blocked
+from meerkat.model.limits import NAMES_SHOWN_MAX, PUT_BACK_TRIES_MAX, RACY_WINDOW_NS, STAGE_FSYNC_FILES_MAX
+from meerkat.model.path import MARKER, RelPath, parent
+from meerkat.model.problem import PathBlocked
+from meerkat.model.version import Base, Kind, Stat, Version
+
+Between = Callable[[str], None]
+"""Called after a step with its name: "looked", "exchanged", "inspected", "returned". Tests act as people there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Done. `base` is what to record (None: the path is empty now); `old` the stage name that holds the old thing."""
+
+    base: Base | None
+    old: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Raced:
+    """The path is not as expected; it is untouched and the staged thing, if any, is where it was. Scan first."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Displaced:
+    """The path raced, and what `name` now holds in the stage is a person's: it must go to a file of its own."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Occupied:
+    """The folder was kept because it still holds `names` (the first few)."""
+
+    names: tuple[str, ...]
+
+
+def _nothing(step: str) -> None:
+    """The `between` of real life."""
+
+
+def place(
+    root: Root,
+    stage: Stage,
+    path: RelPath,
+    name: str,
+    inode: int,
+    expected: Base | None,
+    version: Version,
+    between: Between = _nothing,
+) -> Placed | Raced | Displaced:
+    """Put the staged thing `name`, which is `inode`, at `path`, where `expected` is believed to stand.
+
+    Raises:
+        PathBlocked: the system refuses; nothing was moved.
+    """
+    check_stage_name(name)
+    staged = stage.stat(name)
+    if staged is None or staged.inode != inode:
+        return Raced("the staged thing is gone")
+    why = _differs(root, path, expected)
+    if why:
+        return Raced(why)
+    between("looked")
+    try:
+        with root.parent(path) as (folder, last):
+            if expected is None:
+                platform.rename_noreplace(stage.handle, name, folder, last)
+            else:
+                platform.exchange(stage.handle, name, folder, last)
+            between("exchanged")
+            if expected is not None and not _is_old(stage, name, expected.stat):
+                return _return_exchanged(stage, name, folder, last, staged, between)
+            between("inspected")
+            base = _base_of(folder, last, staged, version)
+    except FileExistsError:
+        return Raced("something has appeared there")
+    except OSError as error:
+        if error.errno in GONE:
+            return Raced("it, or a folder above it, is gone")
+        raise blocked(path, error) from error
+    return Placed(base, None if expected is None else name)
+
+
+def remove(
+    root: Root, stage: Stage, path: RelPath, name: str, expected: Base, between: Between = _nothing
+) -> Placed | Raced | Displaced:
+    """Move the file or link at `path`, believed to be `expected`, to the free stage name `name`.
+
+    Raises:
+        PathBlocked: the system refuses, or the stage name is taken; nothing was moved.
+        ValueError: `expected` is a folder; those are removed by `remove_folder`.
+    """
+    check_stage_name(name)
+    if expected.content.kind is Kind.FOLDER:
+        raise ValueError("a folder is removed by remove_folder")
+    why = _differs(root, path, expected)
+    if why:
+        return Raced(why)
+    between("looked")
+    try:
+        with root.parent(path) as (folder, last):
+            platform.rename_noreplace(folder, last, stage.handle, name)
+            between("exchanged")
+            if _is_old(stage, name, expected.stat):
+                return Placed(None, name)
+            try:
+                platform.rename_noreplace(stage.handle, name, folder, last)
+            except OSError:  # taken, or the folder is gone: whatever the cause, the bytes are safe where they are
+                return Displaced(name)
+            between("returned")
+    except OSError as error:
+        if error.errno in GONE:
+            return Raced("it, or a folder above it, is gone")
+        raise blocked(path, error) from error
+    return Raced("it was written to just now")
+
+
+def remove_folder(root: Root, path: RelPath, expected: Base) -> Placed | Raced | Occupied:
+    """Remove the folder at `path`, believed to be `expected`, if it is empty; never anything in it.
+
+    Raises:
+        PathBlocked: the system refuses.
+    """
+    seen = root.lstat(path)
+    if seen != expected.stat:
+        return Raced("it is another folder, or none, or its bits were changed")
+    try:
+        with root.parent(path) as (folder, last):
+            try:
+                os.rmdir(last, dir_fd=folder)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                return Occupied(_first_names(root, path))
+    except OSError as error:
+        if error.errno in GONE:
+            return Raced("it, or a folder above it, is gone")
+        raise blocked(path, error) from error
+    return Placed(None, None)
+
+
+def set_metadata(
+    root: Root, path: RelPath, expected: Base, version: Version, between: Between = _nothing
+) -> Base | Raced:
+    """Give what stands at `path`, believed to be `expected`, the version's bits and times; its bytes stay.
+
+    A folder gets bits only, a link its time only. Where a file's time is set the answer is racy: a write just before
+    would have had its own time covered up, so the next look must read.
+
+    Raises:
+        PathBlocked: the system refuses.
+    """
+    why = _differs(root, path, expected)
+    if why:
+        return Raced(why)
+    between("looked")
+    kind = expected.stat.kind
+    times = (version.mtime_ns, version.mtime_ns)
+    timed = kind is Kind.FILE and expected.stat.mtime_ns != version.mtime_ns
+    try:
+        if kind is Kind.SYMLINK:
+            with root.parent(path) as (folder, last):
+                os.utime(last, ns=times, dir_fd=folder, follow_symlinks=False)
+        else:
+            with _held(root, path) as (handle, target):
+                if stat_of(os.fstat(handle)) != expected.stat:
+                    return Raced("it was replaced just now")
+                if expected.stat.mode != version.mode:
+                    os.chmod(target, version.mode)
+                if timed:
+                    os.utime(target, ns=times)
+    except OSError as error:
+        if error.errno in GONE:
+            return Raced("it, or a folder above it, is gone")
+        raise blocked(path, error) from error
+    between("set")
+    after = root.lstat(path)
+    if after is None or (after.kind, after.inode, after.size) != (kind, expected.stat.inode, expected.stat.size):
+        return Raced("it was replaced just now")
+    if kind is Kind.FILE and not timed and after.mtime_ns != expected.stat.mtime_ns:
+        return Raced("it was written to just now")
+    return Base(expected.content, after, expected.recipe, timed or expected.racy)
+
+
+def put_back(root: Root, stage: Stage, name: str, path: RelPath) -> bool:
+    """Move what the stage name holds to `path` if nothing is there; False: something is, or no folder for it.
+
+    Raises:
+        PathBlocked: the system refuses.
+    """
+    check_stage_name(name)
+    try:
+        with root.parent(path) as (folder, last):
+            platform.rename_noreplace(stage.handle, name, folder, last)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno in GONE:
+            return False
+        raise blocked(path, error) from error
+    return True
+
+
+def mend(root: Root, stage: Stage, path: RelPath, name: str) -> str | None:
+    """After a crash, before anything else is concluded about an intent: end an exchange that was cut off.
+
+    Only platforms without an atomic exchange leave such a thing. Afterwards the stage name holds the staged thing (the
+    commit did not happen) or the old one (it did).
+
+    Returns:
+        A further stage name under which the old thing lies because a person has put another at `path` since: for the
+        trash. None in every other case.
+
+    Raises:
+        PathBlocked: the system refuses.
+    """
+    check_stage_name(name)
+    try:
+        with root.parent(path) as (folder, last):
+            left = platform.finish_exchange(stage.handle, name, folder, last)
+    except OSError as error:
+        if error.errno not in GONE:
+            raise blocked(path, error) from error
+        # The folder above is gone, and what stood at the path with it; only the aside, if any, is left of it.
+        left = platform.finish_exchange(stage.handle, name, stage.handle, name)
+    if not left:
+        return None
+    free = f"{name}.left"
+    try:
+        platform.rename_noreplace(stage.handle, name + platform.ASIDE, stage.handle, free)
+    except OSError as error:
+        raise blocked(path, error) from error
+    return free
+
+
+def sync_parents(root: Root, paths: Iterable[RelPath]) -> None:
+    """Make the renames of `paths` durable: each distinct folder above them once, and the stage they came from.
+
+    Raises:
+        PathBlocked: the disk reported an error; nothing may be assumed durable.
+    """
+    folders = {parent(path) for path in paths}
+    try:
+        if len(folders) > STAGE_FSYNC_FILES_MAX:
+            platform.sync_file_system(root.handle)
+            return
+        for folder in (*sorted(folders), RelPath(f"{MARKER}/stage")):
+            try:
+                handle = root.open_folder(folder)
+            except OSError as error:
+                if error.errno in GONE:
+                    continue
+                if error.errno in (errno.EACCES, errno.EPERM):  # may be entered, not listed
+                    platform.sync_file_system(root.handle)
+                    return
+                raise
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+    except OSError as error:
+        raise blocked("", error) from error
+
+
+# ---- the steps
+
+
+def _differs(root: Root, path: RelPath, expected: Base | None) -> str:
+    """Why `path` is not what `expected` says; empty when it is. Where an equal lstat proves nothing, it is read."""
+    seen = root.lstat(path)
+    if expected is None:
+        return "something is there already" if seen is not None else ""
+    if seen is None:
+        return "it is gone"
+    if seen != expected.stat:
+        return "it was changed and not yet scanned"
+    if expected.racy:
+        found = look(root, path, expected).base
+        if found is None or found.content != expected.content or found.stat != expected.stat:
+            return "it was changed and not yet scanned"
+    if seen.kind is Kind.FOLDER and not _is_empty(root, path):
+        return "the folder holds something"
+    return ""
+
+
+def _is_empty(root: Root, path: RelPath) -> bool:
+    try:
+        return not _first_names(root, path)
+    except PathBlocked:
+        return False
+
+
+def _first_names(root: Root, path: RelPath) -> tuple[str, ...]:
+    try:
+        handle = root.open_folder(path)
+        try:
+            return _names_in(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno in GONE:
+            return ()
+        raise blocked(path, error) from error
+
+
+def _names_in(handle: int) -> tuple[str, ...]:
+    names: list[str] = []
+    with os.scandir(handle) as entries:
+        for entry in entries:
+            names.append(entry.name)
+            if len(names) == NAMES_SHOWN_MAX:
+                break
+    return tuple(sorted(names))
+
+
+def _untimed(seen: Stat) -> tuple[object, ...]:
+    """A stat without its ctime, which a rename changes."""
+    return (seen.kind, seen.size, seen.mtime_ns, seen.inode, seen.mode)
+
+
+def _lstat(folder: int, name: str) -> Stat | None:
+    """What stands at a name of an open folder; None too for whatever cannot be seen, which is then not as expected."""
+    try:
+        return stat_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+    except OSError:
+        return None
+
+
+def _is_old(stage: Stage, name: str, expected: Stat) -> bool:
+    """True when what came out to the stage name is the thing that was expected, unwritten (and, a folder, empty)."""
+    seen = _lstat(stage.handle, name)
+    if seen is None or _untimed(seen) != _untimed(expected):
+        return False
+    if seen.kind is not Kind.FOLDER:
+        return True
+    try:
+        handle = platform.open_beneath(stage.handle, name, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return not _names_in(handle)
+        finally:
+            os.close(handle)
+    except OSError:
+        return False
+
+
+def _return_exchanged(
+    stage: Stage, name: str, folder: int, last: str, staged: Stat, between: Between
+) -> Raced | Displaced:
+    """Give a person's thing, now under the stage name, its place back."""
+    for _ in range(PUT_BACK_TRIES_MAX):
+        try:
+            platform.exchange(stage.handle, name, folder, last)
+        except FileNotFoundError:  # a person has removed ours meanwhile: theirs goes to the empty place
+            try:
+                platform.rename_noreplace(stage.handle, name, folder, last)
+            except FileExistsError:
+                continue
+            except OSError:
+                return Displaced(name)
+            return Raced("it was written to just now")
+        except OSError:
+            return Displaced(name)
+        between("returned")
+        seen = _lstat(stage.handle, name)
+        if seen is not None and _untimed(seen) == _untimed(staged):
+            return Raced("it was written to just now")
+        return Displaced(name)
+    return Displaced(name)
+
+
+def _base_of(folder: int, last: str, staged: Stat, version: Version) -> Base:
+    """What to record after success: the version's content, and a stat that only our own, unwritten thing equals."""
+    seen = _lstat(folder, last)
+    if seen is None or _untimed(seen) != _untimed(staged):
+        # Somebody was here already. With this stat the next look cannot take theirs for ours.
+        seen = staged._replace(ctime_ns=0)
+    # A write sets the time to now; ours is the version's. Only where that is now, too, could they be equal.
+    racy = version.kind is Kind.FILE and abs(time.time_ns() - seen.mtime_ns) <= RACY_WINDOW_NS
+    return Base(version.content, seen, version.recipe, racy)
+
+
+@contextmanager
+def _held(root: Root, path: RelPath) -> Iterator[tuple[int, int | str]]:
+    """A handle on what stands at a path, and what to name it by when its bits are changed; follows nothing.
+
+    Reading rights are not needed where the kernel knows `O_PATH`: its handles are changed through /proc/self/fd.
+    """
+    target: int | str
+    try:
+        target = handle = platform.open_beneath(root.handle, path, os.O_RDONLY | os.O_NONBLOCK)
+    except PermissionError:
+        handle = platform.open_beneath(root.handle, path, getattr(os, "O_PATH", os.O_RDONLY))
+        target = f"/proc/self/fd/{handle}"
+    try:
+        yield handle, target
+    finally:
+        os.close(handle)

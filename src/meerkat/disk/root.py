@@ -1,0 +1,150 @@
+"""Handle-relative access to the shared folder that cannot leave it (G7).
+
+A `Root` holds the folder's handle from the start; every access goes from there, name by name, and follows no symlink.
+Whoever swaps a folder for a link meanwhile gets "not there", never a read or write elsewhere. A folder that was
+unmounted or replaced is told by `check_marker`, so that an empty mount point is never taken for "all was deleted".
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from meerkat.disk.platform import open_beneath
+from meerkat.disk.trouble import GONE, blocked, changed, shown
+from meerkat.model.path import MARKER, RelPath
+from meerkat.model.problem import PathBlocked, Problem, Reason
+from meerkat.model.version import MODE_MASK, Kind, Stat
+
+_ACCESS: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
+
+_SPECIAL: Final = {
+    stat.S_IFSOCK: "socket",
+    stat.S_IFIFO: "named pipe",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+}
+
+
+def stat_of(found: os.stat_result) -> Stat | None:
+    """The part of a stat that Meerkat compares; None for a special file.
+
+    A folder has no size and no times here: those tell of its entries, not of it. A link has only its time.
+    """
+    mode = found.st_mode
+    if stat.S_ISREG(mode):
+        return Stat(Kind.FILE, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, mode & MODE_MASK)
+    if stat.S_ISDIR(mode):
+        return Stat(Kind.FOLDER, 0, 0, 0, found.st_ino, mode & MODE_MASK)
+    if stat.S_ISLNK(mode):
+        return Stat(Kind.SYMLINK, 0, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, 0)
+    return None
+
+
+def special_problem(path: str, mode: int) -> Problem:
+    """Why a special file (`mode` as in st_mode) is not shared."""
+    kind = _SPECIAL.get(stat.S_IFMT(mode), "special file")
+    return Problem(shown(path), Reason.NAME_NOT_ALLOWED, f"is a {kind}: not shared", "move it out, or ignore it")
+
+
+class Root:
+    """The shared folder, held by its handle. Safe to use from several threads.
+
+    Raises:
+        OSError: `directory` cannot be opened as a folder.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.resolve()
+        self.handle = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    @property
+    def metadata_dir(self) -> Path:
+        """The `.meerkat` folder's place."""
+        return self.directory / MARKER
+
+    def close(self) -> None:
+        """Give the handle back. Nothing may be asked afterwards."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    def check_marker(self) -> bool:
+        """True while the place that was opened still shows this very folder, with its `.meerkat`."""
+        try:
+            there = os.stat(self.directory, follow_symlinks=False)
+            here = os.fstat(self.handle)
+            marker = os.stat(MARKER, dir_fd=self.handle, follow_symlinks=False)
+        except OSError:
+            return False
+        same = (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+        return same and stat.S_ISDIR(marker.st_mode)
+
+    @contextmanager
+    def parent(self, path: RelPath) -> Iterator[tuple[int, str]]:
+        """The handle of the folder above `path`, and the last name; for calls with `dir_fd`.
+
+        Raises:
+            OSError: the folder is not there (`trouble.GONE`) or cannot be entered.
+        """
+        above, _, name = path.rpartition("/")
+        if not name:
+            raise OSError(errno.EINVAL, "the folder itself has no parent here", path)
+        if not above:
+            yield self.handle, name
+            return
+        handle = open_beneath(self.handle, above, _ACCESS)
+        try:
+            yield handle, name
+        finally:
+            os.close(handle)
+
+    def lstat(self, path: RelPath) -> Stat | None:
+        """How `path` looks; None when it, or a folder above it, is not there.
+
+        Raises:
+            PathBlocked: a special file, or not permitted.
+        """
+        try:
+            if not path:
+                found = os.fstat(self.handle)
+            else:
+                with self.parent(path) as (folder, name):
+                    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in GONE:
+                return None
+            raise blocked(path, error) from error
+        result = stat_of(found)
+        if result is None:
+            raise PathBlocked(special_problem(path, found.st_mode))
+        return result
+
+    def open_read(self, path: RelPath) -> int:
+        """A handle for reading the regular file at `path`; never waits, whatever stands there. The caller closes it.
+
+        Raises:
+            PathBlocked: it is not there, not a regular file, or not permitted.
+        """
+        try:
+            handle = open_beneath(self.handle, path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a socket, or a device without a driver
+                raise PathBlocked(special_problem(path, 0)) from error
+            raise blocked(path, error) from error
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISREG(mode):
+            return handle
+        os.close(handle)
+        raise changed(path) if stat.S_ISDIR(mode) else PathBlocked(special_problem(path, mode))
+
+    def open_folder(self, path: RelPath) -> int:
+        """A handle for listing the folder at `path` (the root too). The caller closes it.
+
+        Raises:
+            OSError: it is not there, not a folder, or not permitted.
+        """
+        return open_beneath(self.handle, path or ".", os.O_RDONLY | os.O_DIRECTORY)

@@ -1,0 +1,281 @@
+"""Looks at what stands on this disk: one path at a time (`look`), or a whole tree in order (`walk`).
+
+A `Sight` is never guessed: either the lstat equals the known one and was not racy, or the bytes were read between two
+equal stats. What could not be seen is said (`Unseen`), because "not seen" must never be taken for "deleted" (G2).
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from blake3 import blake3
+
+from meerkat.core import chunk
+from meerkat.disk.root import Root, special_problem, stat_of
+from meerkat.disk.trouble import GONE, blocked, changed, shown
+from meerkat.model.ids import NO_DIGEST, Digest
+from meerkat.model.limits import (
+    DISK_READ_BYTES,
+    FILE_BYTES_MAX,
+    HASH_THREADS_MAX,
+    MIB,
+    NAME_BYTES_MAX,
+    PATH_BYTES_MAX,
+    PATH_DEPTH_MAX,
+    RACY_WINDOW_COARSE_NS,
+    RACY_WINDOW_NS,
+    RECIPE_CHUNKS_MAX,
+    SINGLE_CHUNK_BYTES_MAX,
+)
+from meerkat.model.path import MARKER, PathFault, RelPath, check_name
+from meerkat.model.problem import PathBlocked, Problem, Reason
+from meerkat.model.recipe import Chunk, Recipe
+from meerkat.model.version import FOLDER, Base, Content, Kind, Stat
+
+_SECOND_NS: Final = 1_000_000_000
+_THREADED_BYTES_MIN: Final = 8 * MIB  # below it, starting hash threads costs more than they save
+_STEP_BYTES: Final = 4 * MIB  # what hash threads are given at once
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was found at `path`.
+
+    Attributes:
+        base: None when nothing is there.
+        recipe: the chunks of a file that was read and has several.
+        same: the known lstat held and proved enough, nothing was read; `base` is the known one.
+    """
+
+    path: RelPath
+    base: Base | None
+    recipe: Recipe | None = None
+    same: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """`path` and everything below it could not be looked at: nothing may be concluded about any of it."""
+
+    path: RelPath
+    problem: Problem
+
+
+def is_racy(seen: Stat, now_ns: int) -> bool:
+    """True when a write that comes after `now_ns` could leave the same stat (git's racy-clean rule).
+
+    The kernel's clock for file times ticks every few milliseconds; some file systems keep whole seconds only.
+    """
+    coarse = seen.ctime_ns % _SECOND_NS == 0
+    window = RACY_WINDOW_COARSE_NS if coarse else RACY_WINDOW_NS
+    return abs(now_ns - seen.mtime_ns) <= window or abs(now_ns - seen.ctime_ns) <= window
+
+
+def look(root: Root, path: RelPath, known: Base | None) -> Sight:
+    """See what is at `path`; reads it unless `known` still holds.
+
+    Raises:
+        PathBlocked: it changed while it was read, is special, too large, or must not be read.
+    """
+    seen = root.lstat(path)
+    if seen is None:
+        return Sight(path, None)
+    if known is not None and seen == known.stat and not known.racy:
+        return Sight(path, known, same=True)
+    match seen.kind:
+        case Kind.FOLDER:
+            return Sight(path, Base(FOLDER, seen))
+        case Kind.SYMLINK:
+            return _look_link(root, path, seen)
+        case _:
+            return _look_file(root, path)
+
+
+def _look_link(root: Root, path: RelPath, seen: Stat) -> Sight:
+    now_ns = time.time_ns()
+    try:
+        with root.parent(path) as (folder, name):
+            target = os.readlink(name, dir_fd=folder)
+            after = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        raise changed(path) if error.errno in GONE else blocked(path, error) from error
+    if stat_of(after) != seen:
+        raise changed(path)
+    content = Content(Kind.SYMLINK, os.fsencode(target))
+    return Sight(path, Base(content, seen, racy=is_racy(seen, now_ns)))
+
+
+def _look_file(root: Root, path: RelPath) -> Sight:
+    handle = root.open_read(path)
+    try:
+        now_ns = time.time_ns()  # before the stat: whatever is written after it counts as "could look the same"
+        before = stat_of(os.fstat(handle))
+        assert before is not None
+        if before.size > FILE_BYTES_MAX:
+            raise _too_large(path)
+        if before.size > SINGLE_CHUNK_BYTES_MAX:
+            digest, recipe = _read_chunks(path, handle, before.size)
+        else:
+            digest, recipe = _read_whole(path, handle, before.size), None
+        after = stat_of(os.fstat(handle))
+    except OSError as error:
+        raise blocked(path, error) from error
+    finally:
+        os.close(handle)
+    if before != after or root.lstat(path) != before:
+        raise changed(path)
+    recipe_digest = Digest(blake3(recipe.pack()).digest()) if recipe is not None else NO_DIGEST
+    base = Base(Content(Kind.FILE, digest), before, recipe_digest, is_racy(before, now_ns))
+    return Sight(path, base, recipe)
+
+
+def _read_whole(path: RelPath, handle: int, size: int) -> Digest:
+    # One byte more than it should have tells a growing file without another call.
+    data = os.read(handle, size + 1)
+    while len(data) < size and (more := os.read(handle, size + 1 - len(data))):
+        data += more
+    if len(data) != size:
+        raise changed(path)
+    return Digest(blake3(data).digest())
+
+
+def _read_chunks(path: RelPath, handle: int, size: int) -> tuple[Digest, Recipe]:
+    whole = blake3()
+    chunks: list[Chunk] = []
+    offset = 0
+
+    def read(count: int) -> bytes:
+        return os.read(handle, max(1, min(count, DISK_READ_BYTES * 4)))
+
+    for piece in chunk.cut(read, size):
+        whole.update(piece)
+        chunks.append(Chunk(Digest(blake3(piece).digest()), offset, len(piece)))
+        offset += len(piece)
+        if len(chunks) > RECIPE_CHUNKS_MAX:
+            raise _too_large(path)
+    if offset != size:
+        raise changed(path)
+    return Digest(whole.digest()), Recipe(tuple(chunks))
+
+
+def _too_large(path: RelPath) -> PathBlocked:
+    return PathBlocked(Problem(path, Reason.TOO_LARGE, "it is larger than Meerkat shares", "ignore it"))
+
+
+def digest_of(handle: int) -> tuple[Digest, int]:
+    """BLAKE3 and length of everything that is in the open file, from its start.
+
+    Raises:
+        OSError: reading failed.
+    """
+    size = os.fstat(handle).st_size
+    threads = HASH_THREADS_MAX if size >= _THREADED_BYTES_MIN else 1
+    step = _STEP_BYTES if threads > 1 else DISK_READ_BYTES
+    hasher = blake3(max_threads=threads)
+    buffer = memoryview(bytearray(min(step, max(size, 1))))
+    offset = 0
+    while count := os.preadv(handle, [buffer], offset):
+        hasher.update(buffer[:count])
+        offset += count
+    return Digest(hasher.digest()), offset
+
+
+Skip = Callable[[RelPath, bool], bool]
+"""`skip(path, is_folder)`: True leaves the path, and everything below it, out."""
+
+
+def walk(root: Root, under: RelPath, skip: Skip) -> Iterator[tuple[RelPath, Stat] | Problem | Unseen]:
+    """Everything at or below `under` in tree order (`model.path.tree_key`); the root itself is not told.
+
+    Follows no link; leaves out `.meerkat` at any depth and what `skip` names. Special files and names that cannot be
+    shared come as `Problem`, folders that cannot be read as `Unseen`. Holds one folder's handle at a time, and the
+    names of the folders above; a folder's stats are taken when it is reached.
+    """
+    if under:
+        try:
+            seen = root.lstat(under)
+        except PathBlocked as error:
+            yield Unseen(under, error.problem)
+            return
+        if seen is None or skip(under, seen.kind is Kind.FOLDER):
+            return
+        yield under, seen
+        if seen.kind is not Kind.FOLDER:
+            return
+    depth = under.count("/") + 1 if under else 0
+    stack = [_list_folder(root, under, depth, skip)]
+    while stack:
+        if not stack[-1]:
+            stack.pop()
+            continue
+        item = stack[-1].pop()
+        yield item
+        if isinstance(item, tuple) and item[1].kind is Kind.FOLDER:
+            stack.append(_list_folder(root, item[0], depth + len(stack), skip))
+
+
+_Found = tuple[RelPath, Stat] | Problem | Unseen
+
+
+def _list_folder(root: Root, path: RelPath, depth: int, skip: Skip) -> list[_Found]:
+    """What is in one folder, the last name first (so that it can be popped)."""
+    prefix = f"{path}/" if path else ""
+    near_limit = depth + 1 > PATH_DEPTH_MAX or len(prefix.encode()) + NAME_BYTES_MAX > PATH_BYTES_MAX
+    found: list[tuple[str, _Found]] = []
+    try:
+        handle = root.open_folder(path)
+        try:
+            with os.scandir(handle) as entries:
+                for entry in entries:
+                    item = _list_entry(entry, prefix, near_limit, depth, skip)
+                    if item is not None:
+                        found.append((entry.name, item))
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno in GONE:
+            return [Unseen(path, changed(path).problem)]
+        return [Unseen(path, blocked(path, error).problem)]
+    # For names that are valid, the order of code points is the order of their UTF-8 bytes.
+    found.sort(key=_first, reverse=True)
+    return [item for _, item in found]
+
+
+def _first(pair: tuple[str, _Found]) -> str:
+    return pair[0]
+
+
+def _list_entry(entry: os.DirEntry[str], prefix: str, near_limit: bool, depth: int, skip: Skip) -> _Found | None:
+    name = entry.name
+    if name[0] == "." and name.casefold() == MARKER:
+        if name == MARKER:
+            return None
+        return Problem(prefix + shown(name), Reason.NAME_NOT_ALLOWED, f"{MARKER} belongs to the node", "rename it")
+    path = RelPath(prefix + name)
+    if not name.isascii() or near_limit:
+        problem = _name_problem(path, name, depth)
+        if problem is not None:
+            return problem
+    if skip(path, entry.is_dir(follow_symlinks=False)):
+        return None
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Unseen(path, blocked(path, error).problem)
+    seen = stat_of(found)
+    return (path, seen) if seen is not None else special_problem(path, found.st_mode)
+
+
+def _name_problem(path: str, name: str, depth: int) -> Problem | None:
+    """Why a path cannot be shared; it holds the rules of `parse_path` for what may be out of bounds here."""
+    try:
+        check_name(name)
+    except PathFault as fault:
+        return Problem(shown(path), Reason.NAME_NOT_ALLOWED, str(fault), "rename it")
+    if depth + 1 > PATH_DEPTH_MAX or len(path.encode()) > PATH_BYTES_MAX:
+        return Problem(path, Reason.NAME_NOT_ALLOWED, "the path is too long or too deep", "move it further up")
+    return None

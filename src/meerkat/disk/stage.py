@@ -1,0 +1,349 @@
+"""The workshop in `.meerkat/stage/`: files are assembled, checked and given times and bits out of everybody's way.
+
+Nothing leaves it unverified (G9), and whether a commit happened is read from what is still here after a crash (G6).
+Names are flat and the engine's own; the folder is private, so nobody else writes to what is staged.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from blake3 import blake3
+
+from meerkat.disk import platform
+from meerkat.disk.root import Root, special_problem, stat_of
+from meerkat.disk.scan import digest_of
+from meerkat.disk.trouble import FULL, GONE, blocked, disk_full, free_bytes
+from meerkat.model.ids import Digest
+from meerkat.model.limits import DISK_READ_BYTES, STAGE_FSYNC_FILES_MAX, STAGE_NAME_CHARS_MAX
+from meerkat.model.path import MARKER, RelPath
+from meerkat.model.problem import PathBlocked, Problem, Reason
+from meerkat.model.version import FOLDER, Base, Content, Kind, Stat, Version
+
+_NAME_CHARS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
+_PRIVATE_FILE: Final = 0o600
+_PRIVATE_FOLDER: Final = 0o700
+_BLOCK_BYTES: Final = 512  # the unit of st_blocks
+
+
+def check_stage_name(name: str) -> None:
+    """Raise `ValueError` unless `name` is one of `[a-z0-9._-]+`, bounded, and neither "." nor ".."."""
+    if not name or name in (".", "..") or len(name) > STAGE_NAME_CHARS_MAX or not _NAME_CHARS.issuperset(name):
+        raise ValueError(f"{name!r} is not a stage name")
+
+
+def private_folder(root: Root, name: str) -> int:
+    """A handle of `.meerkat/NAME`, made with mode 0700 where it is missing.
+
+    Raises:
+        PathBlocked: the marker is gone (it is never made here), or the folder cannot be made.
+    """
+    path = f"{MARKER}/{name}"
+    try:
+        try:
+            return platform.open_beneath(root.handle, path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            marker = platform.open_beneath(root.handle, MARKER, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.mkdir(name, _PRIVATE_FOLDER, dir_fd=marker)
+            except FileExistsError:
+                pass
+            finally:
+                os.close(marker)
+            return platform.open_beneath(root.handle, path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            text = f"the folder has no {MARKER} any more"
+            raise PathBlocked(Problem("", Reason.MARKER_MISSING, text, "is its disk mounted?")) from error
+        raise blocked(path, error) from error
+
+
+class Stage:
+    """Staged things by name. Calls for different names may come from several threads at once.
+
+    Every method that takes a name raises `ValueError` for one that is not a stage name, and `PathBlocked` for trouble
+    with the disk; the problem's path is the stage name, which the caller knows the target of.
+    """
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self.handle = private_folder(root, "stage")
+
+    def close(self) -> None:
+        """Give the handle back."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    # ---- putting things in
+
+    def prepare(self, name: str, size: int) -> None:
+        """Have a sparse file of `size` bytes; what an earlier download put there is kept."""
+        check_stage_name(name)
+        with self._trouble(name, size):
+            found = self._lstat(name)
+            # A second link means that the file also stands in somebody's tree: never write into that one.
+            if found is not None and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1):
+                self.drop(name)
+                found = None
+            if found is not None and stat.S_IMODE(found.st_mode) & _PRIVATE_FILE != _PRIVATE_FILE:
+                os.chmod(name, _PRIVATE_FILE, dir_fd=self.handle)  # sealed before, being taken up again
+            missing = size - (found.st_blocks * _BLOCK_BYTES if found is not None else 0)
+            if missing > free_bytes(self.handle):
+                raise disk_full(name, missing, self.handle)
+            handle = self._open(name, os.O_WRONLY | os.O_CREAT)
+            try:
+                os.ftruncate(handle, size)
+            finally:
+                os.close(handle)
+
+    def write(self, name: str, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write `data`, already checked, at `offset` of a prepared file."""
+        check_stage_name(name)
+        with self._trouble(name, len(data)), self._opened(name, os.O_WRONLY) as handle:
+            platform.write_all(handle, data, offset)
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """`length` bytes at `offset`; empty when the file is not there or ends before."""
+        check_stage_name(name)
+        try:
+            with self._opened(name, os.O_RDONLY) as handle:
+                data = os.pread(handle, length, offset)
+                while len(data) < length and (more := os.pread(handle, length - len(data), offset + len(data))):
+                    data += more
+        except OSError as error:
+            if error.errno in GONE:
+                return b""
+            raise blocked(name, error) from error
+        return data if len(data) == length else b""
+
+    def copy_from(
+        self,
+        name: str,
+        offset: int,
+        source: RelPath,
+        source_base: Base,
+        source_offset: int,
+        length: int,
+        digest: Digest,
+    ) -> bool:
+        """Copy `length` bytes of a file of the shared folder, if it still looks as `source_base` says.
+
+        Returns:
+            True when exactly the bytes of `digest` are now at `offset`. False: they are not to be had there; what
+            stands at `offset` is then of no use.
+        """
+        check_stage_name(name)
+        try:
+            reading = self._root.open_read(source)
+        except PathBlocked:
+            return False
+        try:
+            if stat_of(os.fstat(reading)) != source_base.stat:
+                return False
+            with self._opened(name, os.O_RDWR) as writing:
+                if length <= DISK_READ_BYTES:
+                    data = os.pread(reading, length, source_offset)
+                    if len(data) != length or blake3(data).digest() != digest:
+                        return False
+                    platform.write_all(writing, data, offset)
+                    return True
+                if platform.copy_range(reading, source_offset, writing, offset, length) != length:
+                    return False
+                return _digest_between(writing, offset, length) == digest
+        except OSError as error:
+            if error.errno in FULL:
+                raise disk_full(name, length, self.handle) from error
+            return False  # a rotten source is one source less; the bytes come from a peer then
+        finally:
+            os.close(reading)
+
+    def seal(self, name: str, version: Version, *, trusted: bool = False) -> int:
+        """Check size and digest of the whole file, give it the version's bits and times, and return its inode.
+
+        `trusted`: every byte was checked against the version's own digest just now (a file of one chunk).
+        """
+        check_stage_name(name)
+        with self._trouble(name, 0), self._opened(name, os.O_RDONLY) as handle:
+            size = os.fstat(handle).st_size
+            if size != version.size:
+                raise _mismatch(name, f"it has {size} bytes instead of {version.size}")
+            if not trusted and digest_of(handle) != (version.digest, version.size):
+                raise _mismatch(name, "its bytes are not those of its digest")
+            os.fchmod(handle, version.mode)
+            os.utime(handle, ns=(version.mtime_ns, version.mtime_ns))
+            return os.fstat(handle).st_ino
+
+    def write_small(self, name: str, data: bytes, version: Version) -> int:
+        """Make a whole small file of checked bytes, with bits and times, and return its inode."""
+        check_stage_name(name)
+        if len(data) != version.size:
+            raise _mismatch(name, f"it has {len(data)} bytes instead of {version.size}")
+        with self._trouble(name, len(data)):
+            try:
+                handle = self._open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            except FileExistsError:
+                self.drop(name)
+                handle = self._open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            try:
+                platform.write_all(handle, data, 0)
+                os.fchmod(handle, version.mode)
+                os.utime(handle, ns=(version.mtime_ns, version.mtime_ns))
+                return os.fstat(handle).st_ino
+            finally:
+                os.close(handle)
+
+    def make_link(self, name: str, version: Version) -> int:
+        """Make the version's symlink (never followed) and return its inode."""
+        self.drop(name)
+        with self._trouble(name, 0):
+            os.symlink(version.target, name, dir_fd=self.handle)
+            times = (version.mtime_ns, version.mtime_ns)
+            os.utime(name, ns=times, dir_fd=self.handle, follow_symlinks=False)
+            return self._inode(name)
+
+    def make_folder(self, name: str, version: Version) -> int:
+        """Make an empty folder with the version's bits and return its inode."""
+        self.drop(name)
+        with self._trouble(name, 0):
+            os.mkdir(name, _PRIVATE_FOLDER, dir_fd=self.handle)
+            os.chmod(name, version.mode, dir_fd=self.handle)
+            return self._inode(name)
+
+    def flush(self, names: Iterable[str]) -> None:
+        """Make these staged things durable, their names too: only then may an intent speak of them."""
+        batch = list(names)
+        try:
+            if len(batch) > STAGE_FSYNC_FILES_MAX or not all(self._fsync(name) for name in batch):
+                platform.sync_file_system(self.handle)
+            os.fsync(self.handle)
+        except OSError as error:
+            raise blocked(f"{MARKER}/stage", error) from error
+
+    def _fsync(self, name: str) -> bool:
+        """False when the file system has to be flushed instead (the bits forbid opening it)."""
+        check_stage_name(name)
+        try:
+            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=self.handle)
+        except PermissionError:
+            return False
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # a link: it lives in its folder's blocks
+                return True
+            raise
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        return True
+
+    # ---- looking
+
+    def names(self) -> list[str]:
+        """What is staged, sorted; without what a cut-off exchange holds aside (see `commit.mend`)."""
+        try:
+            return sorted(name for name in os.listdir(self.handle) if not name.endswith(platform.ASIDE))
+        except OSError as error:
+            raise blocked(f"{MARKER}/stage", error) from error
+
+    def inode(self, name: str) -> int | None:
+        """The inode of the staged thing; None when there is none."""
+        check_stage_name(name)
+        with self._trouble(name, 0):
+            found = self._lstat(name)
+        return None if found is None else found.st_ino
+
+    def stat(self, name: str) -> Stat | None:
+        """How the staged thing looks; None when there is none.
+
+        Raises:
+            PathBlocked: a special file (an exchange can bring out whatever a person put there).
+        """
+        check_stage_name(name)
+        with self._trouble(name, 0):
+            found = self._lstat(name)
+        if found is None:
+            return None
+        result = stat_of(found)
+        if result is None:
+            raise PathBlocked(special_problem(name, found.st_mode))
+        return result
+
+    def content(self, name: str) -> Content | None:
+        """What the staged thing holds, by reading it; None when there is none."""
+        seen = self.stat(name)
+        if seen is None:
+            return None
+        if seen.kind is Kind.FOLDER:
+            return FOLDER
+        with self._trouble(name, 0):
+            if seen.kind is Kind.SYMLINK:
+                return Content(Kind.SYMLINK, os.fsencode(os.readlink(name, dir_fd=self.handle)))
+            with self._opened(name, os.O_RDONLY) as handle:
+                return Content(Kind.FILE, digest_of(handle)[0])
+
+    def drop(self, name: str) -> None:
+        """Remove the staged thing, if there is one. A folder only when empty.
+
+        Raises:
+            PathBlocked: a folder that holds something.
+        """
+        check_stage_name(name)
+        with self._trouble(name, 0):
+            try:
+                os.unlink(name, dir_fd=self.handle)
+            except FileNotFoundError:
+                return
+            except (IsADirectoryError, PermissionError):  # EPERM: how some systems say "is a folder"
+                if not stat.S_ISDIR(os.stat(name, dir_fd=self.handle, follow_symlinks=False).st_mode):
+                    raise
+                os.rmdir(name, dir_fd=self.handle)
+
+    # ---- within
+
+    def _open(self, name: str, flags: int) -> int:
+        flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open(name, flags, _PRIVATE_FILE, dir_fd=self.handle)
+
+    @contextmanager
+    def _opened(self, name: str, flags: int) -> Iterator[int]:
+        handle = self._open(name, flags)
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _lstat(self, name: str) -> os.stat_result | None:
+        try:
+            return os.stat(name, dir_fd=self.handle, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def _inode(self, name: str) -> int:
+        return os.stat(name, dir_fd=self.handle, follow_symlinks=False).st_ino
+
+    @contextmanager
+    def _trouble(self, name: str, needed: int) -> Iterator[None]:
+        """Turn what the system refuses into a `PathBlocked`; `needed` bytes are named when the disk is full."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in FULL:
+                raise disk_full(name, needed, self.handle) from error
+            raise blocked(name, error) from error
+
+
+def _mismatch(name: str, text: str) -> PathBlocked:
+    return PathBlocked(Problem(name, Reason.DIGEST_MISMATCH, text, "it is fetched again"))
+
+
+def _digest_between(handle: int, offset: int, length: int) -> bytes:
+    hasher = blake3()
+    end = offset + length
+    while offset < end and (data := os.pread(handle, min(DISK_READ_BYTES, end - offset), offset)):
+        hasher.update(data)
+        offset += len(data)
+    return hasher.digest()
