@@ -1,0 +1,262 @@
+"""Reading the index at one instant: `ports.View`.
+
+A snapshot is a read transaction on a connection of its own; the write transaction answers the same questions about
+what it has written so far. Large answers are read a page at a time by key, so memory does not grow with the folder, no
+cursor is left open, and a caller may write while it iterates.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import NoReturn
+
+from meerkat.model.dot import Author, Dot, Vector
+from meerkat.model.ids import Digest, NodeId
+from meerkat.model.index import FINGERPRINT_BYTES, Intent, Located, Totals
+from meerkat.model.limits import (
+    INDEX_BEYOND_KEYS_MAX,
+    INDEX_LOCATED_MAX,
+    INDEX_PAGE_ROWS,
+)
+from meerkat.model.path import ROOT, RelPath, tree_key
+from meerkat.model.version import Base, Content, Entry, Kind, Siblings
+from meerkat.store.codec import (
+    BASE_COLUMNS,
+    VERSION_COLUMNS,
+    base_of_row,
+    columns,
+    intent_of_row,
+    key_range,
+    lowered_below,
+    met,
+    path_of,
+    version_of_row,
+)
+from meerkat.store.connection import Connection, Row
+from meerkat.store.errors import IndexDamaged
+
+_ENTRY = f"path, author, seq, {columns(VERSION_COLUMNS)}"
+_BASE = columns(BASE_COLUMNS)
+_SIBLINGS = f"SELECT {_ENTRY} FROM entry WHERE path = ?"
+_ENTRY_PAGE = f"""SELECT {_ENTRY} FROM entry WHERE (path, author, seq) > (?, ?, ?) AND path < ?
+    ORDER BY path, author, seq LIMIT {INDEX_PAGE_ROWS}"""
+_BASE_PAGE = f"SELECT path, {_BASE} FROM base WHERE path > ? AND path < ? ORDER BY path LIMIT {INDEX_PAGE_ROWS}"
+_BASE_AT = f"SELECT {_BASE} FROM base WHERE path = ?"
+_LIVING_BELOW = "SELECT 1 FROM entry WHERE kind <> 4 AND path > ? AND path < ? LIMIT 1"
+_BASE_BELOW = "SELECT 1 FROM base WHERE path > ? AND path < ? LIMIT 1"
+_BEYOND = "SELECT path FROM entry WHERE author = ? AND seq > ? LIMIT ?"
+_LEAST_PENDING = """SELECT entry.author, min(entry.seq) FROM pending CROSS JOIN entry ON entry.path = pending.path
+    GROUP BY entry.author"""
+_WITH_CONTENT = f"SELECT path, {_BASE} FROM base WHERE kind = ? AND ident = ? LIMIT {INDEX_LOCATED_MAX}"
+_WITH_CHUNK = f"""SELECT base.path, {columns(BASE_COLUMNS, "base.")}, chunk.start, chunk.length
+    FROM chunk CROSS JOIN content ON content.id = chunk.content
+    CROSS JOIN base ON base.kind = 1 AND base.ident = content.digest
+    WHERE chunk.digest = ? LIMIT {INDEX_LOCATED_MAX}"""
+_TALLY = "files, folders, bytes, pending, pending_bytes, bare, fingerprint"
+
+
+@dataclass(slots=True)
+class Tally:
+    """The sums that every write keeps up to date. `bare`: pending paths without siblings; `bytes` as `Totals`."""
+
+    files: int
+    folders: int
+    bytes: int
+    pending: int
+    pending_bytes: int
+    bare: int
+    fingerprint: int
+
+
+class Snapshot:
+    """See `ports.View`. Usable within the `with Index.read()` block that gave it, by one thread at a time.
+
+    Every method raises `IndexDamaged` or `IndexUnavailable` where the file fails it.
+    """
+
+    def __init__(self, connection: Connection, authors: dict[int, Author]) -> None:
+        """Pin the snapshot. `authors`: what the index's readers have looked up so far; committed rows only."""
+        self._rows = connection.rows
+        self._authors = authors
+        rows = self._rows(f"SELECT {_TALLY} FROM state")
+        if not rows:
+            raise IndexDamaged("the index has lost its own state")
+        files, folders, size, pending, pending_bytes, bare, fingerprint = rows[0]
+        self._tally = Tally(files, folders, size, pending, pending_bytes, bare, int.from_bytes(fingerprint, "big"))
+
+    def end(self) -> None:
+        """From now on every question is refused: the connection serves somebody else."""
+        self._rows = ended
+
+    # ---- vectors and sums
+
+    def context(self) -> dict[Author, int]:
+        return self._vector("context")
+
+    def floor(self) -> dict[Author, int]:
+        return self._vector("floor")
+
+    def fingerprint(self) -> bytes:
+        """16 bytes: the sum of `dot_print` over all living dots modulo 2^128."""
+        return self._tally.fingerprint.to_bytes(FINGERPRINT_BYTES, "big")
+
+    def totals(self) -> Totals:
+        """Sums over each living path's `representative`; symlinks count as files of no bytes. `behind_files` counts
+        all pending paths, `behind_bytes` the bytes of those whose base has other content."""
+        tally = self._tally
+        return Totals(tally.files, tally.folders, tally.bytes, tally.pending, tally.pending_bytes)
+
+    def complete(self) -> dict[Author, int]:
+        """What is certainly on this disk.
+
+        Where a pending path has lost all its siblings, no dot tells any more what is missing there. Until it is done,
+        nothing is claimed beyond what was complete before that happened.
+        """
+        context = self.context()
+        if not self._tally.pending:
+            return context
+        least = [(self._author(author), seq) for author, seq in self._rows(_LEAST_PENDING)]
+        lowered = lowered_below(context, least)
+        if not self._tally.bare:
+            return lowered
+        return met(
+            lowered, {self._author(author): seq for author, seq in self._rows("SELECT author, seq FROM complete")}
+        )
+
+    # ---- entries
+
+    def siblings(self, path: RelPath) -> Siblings:
+        return self._siblings(tree_key(path))
+
+    def has_living_below(self, path: RelPath) -> bool:
+        return bool(self._rows(_LIVING_BELOW, _below(path)))
+
+    def entries(self, under: RelPath = ROOT) -> Iterator[Entry]:
+        for key, rows in groupby(self._entry_rows(*key_range(tree_key(under))), itemgetter(0)):
+            yield Entry(path_of(key), self._decoded(rows))
+
+    def entries_beyond(self, context: Vector) -> Iterator[Entry]:
+        """Every path with a dot that `context` lacks. A small answer is looked up by dot; a large one walks the tree,
+        which is as quick then and needs no memory."""
+        known = {
+            number: context.get(Author(NodeId(node), epoch), 0)
+            for number, node, epoch in self._rows("SELECT id, node, epoch FROM author")
+        }
+        keys: set[bytes] = set()
+        small = True
+        for number, seq in known.items():
+            room = INDEX_BEYOND_KEYS_MAX - len(keys)
+            rows = self._rows(_BEYOND, (number, seq, room + 1))
+            if small := len(rows) <= room:
+                keys.update(key for (key,) in rows)
+            else:
+                break
+        if small:
+            for key in sorted(keys):
+                if siblings := self._siblings(key):
+                    yield Entry(path_of(key), siblings)
+            return
+        keys.clear()
+        for key, group in groupby(self._entry_rows(*key_range(b"")), itemgetter(0)):
+            rows = list(group)
+            if any(row[2] > known.get(row[1], 0) for row in rows):
+                yield Entry(path_of(key), self._decoded(rows))
+
+    def conflicted(self) -> list[RelPath]:
+        return [path_of(key) for (key,) in self._rows("SELECT path FROM conflicted ORDER BY path")]
+
+    # ---- this disk
+
+    def base(self, path: RelPath) -> Base | None:
+        rows = self._rows(_BASE_AT, (tree_key(path),))
+        return base_of_row(rows[0], 0) if rows else None
+
+    def has_base_below(self, path: RelPath) -> bool:
+        return bool(self._rows(_BASE_BELOW, _below(path)))
+
+    def bases(self, under: RelPath = ROOT) -> Iterator[tuple[RelPath, Base]]:
+        low, high = key_range(tree_key(under))
+        if low and (base := self.base(under)):
+            yield under, base
+        while page := self._rows(_BASE_PAGE, (low, high)):
+            for row in page:
+                yield path_of(row[0]), base_of_row(row, 1)
+            low = page[-1][0]
+
+    def pending(self, after: RelPath, limit: int, *, backwards: bool = False) -> list[RelPath]:
+        key = tree_key(after)
+        if backwards:
+            sql, bound = "SELECT path FROM pending WHERE path < ? ORDER BY path DESC LIMIT ?", key or b"\xff"
+        else:
+            sql, bound = "SELECT path FROM pending WHERE path > ? ORDER BY path LIMIT ?", key
+        return [path_of(found) for (found,) in self._rows(sql, (bound, limit))]
+
+    def pending_count(self) -> int:
+        return self._tally.pending
+
+    def intents(self) -> list[Intent]:
+        return [intent_of_row(row) for row in self._rows("SELECT * FROM intent ORDER BY path")]
+
+    # ---- contents
+
+    def recipe(self, digest: Digest) -> bytes | None:
+        rows = self._rows("SELECT packed FROM recipe WHERE digest = ?", (digest,))
+        return rows[0][0] if rows else None
+
+    def locate_content(self, content: Content) -> list[tuple[RelPath, Base]]:
+        rows = self._rows(_WITH_CONTENT, (int(content.kind), content.ident))
+        return [(path_of(row[0]), base_of_row(row, 1)) for row in rows]
+
+    def locate_chunk(self, digest: Digest) -> list[Located]:
+        """Whole files of that digest first, then chunks within larger files. The disk may have changed since: whoever
+        reads there checks the digest."""
+        found = []
+        for path, base in self.locate_content(Content(Kind.FILE, digest)):
+            found.append(Located(path, base, 0, base.stat.size))
+        for row in self._rows(_WITH_CHUNK, (digest,)):
+            start, length = row[-2:]
+            found.append(Located(path_of(row[0]), base_of_row(row, 1), start, length))
+        return found[:INDEX_LOCATED_MAX]
+
+    def meta(self, key: str) -> bytes | None:
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
+
+    # ---- within the store
+
+    def _vector(self, column: str) -> dict[Author, int]:
+        rows = self._rows(f"SELECT id, node, epoch, {column} FROM author WHERE {column} > 0")
+        return {Author(NodeId(node), epoch): seq for _, node, epoch, seq in rows}
+
+    def _author(self, number: int) -> Author:
+        """The author of that row, looked up once."""
+        author = self._authors.get(number)
+        if author is None:
+            rows = self._rows("SELECT node, epoch FROM author WHERE id = ?", (number,))
+            if not rows:
+                raise IndexDamaged(f"the index has lost author {number}")
+            author = self._authors[number] = Author(NodeId(rows[0][0]), rows[0][1])
+        return author
+
+    def _siblings(self, key: bytes) -> Siblings:
+        return self._decoded(self._rows(_SIBLINGS, (key,)))
+
+    def _decoded(self, rows: Iterable[Row]) -> Siblings:
+        return {Dot(self._author(row[1]), row[2]): version_of_row(row, 3) for row in rows}
+
+    def _entry_rows(self, low: bytes, high: bytes) -> Iterator[Row]:
+        after: tuple[object, ...] = (low, -1, -1)
+        while page := self._rows(_ENTRY_PAGE, (*after, high)):
+            yield from page
+            after = page[-1][:3]
+
+
+def _below(path: RelPath) -> tuple[bytes, bytes]:
+    """Bounds, both exclusive, of the keys below `path`."""
+    return key_range(tree_key(path))
+
+
+def ended(*_: object, **__: object) -> NoReturn:
+    """What stands in for a connection's methods once the block is over."""
+    raise RuntimeError("the block that this view belongs to has ended")

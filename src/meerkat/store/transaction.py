@@ -1,0 +1,317 @@
+"""Writing the index: `ports.Tx`, one transaction that becomes durable as a whole or leaves no trace.
+
+Kept with every write, so that nobody has to scan: the living fingerprint, the totals, what is pending and how many
+bytes of it are missing, and which paths are in conflict. What SQLite does not hold until the commit (the sums, new
+authors) lives in the transaction object and dies with it on a rollback.
+
+Values are encoded before the first row is touched, so a caller's unencodable value leaves the transaction whole.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
+
+from meerkat.model.dot import Author, Vector
+from meerkat.model.ids import Digest
+from meerkat.model.index import FINGERPRINT_BYTES, FINGERPRINT_MODULUS, Intent, dot_print
+from meerkat.model.limits import INDEX_COMPLETE_PENDING_MAX, INDEX_FOLDERS_CACHED_MAX, INDEX_PAGE_ROWS
+from meerkat.model.path import RelPath, tree_key
+from meerkat.model.recipe import Chunk
+from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Version
+from meerkat.store.codec import (
+    BASE_COLUMNS,
+    VERSION_COLUMNS,
+    base_values,
+    columns,
+    content_of_row,
+    intent_values,
+    is_conflicted,
+    path_of,
+    placeholders,
+    representative,
+    version_values,
+)
+from meerkat.store.connection import Connection, Row
+from meerkat.store.snapshot import Snapshot, ended
+
+_PUT_ENTRY = f"""INSERT OR REPLACE INTO entry (path, author, seq, {columns(VERSION_COLUMNS)})
+    VALUES ({placeholders(3 + len(VERSION_COLUMNS))})"""
+_DROP_ENTRY = "DELETE FROM entry WHERE path = ? AND author = ? AND seq = ?"
+_PUT_BASE = f"""INSERT OR REPLACE INTO base (path, {columns(BASE_COLUMNS)})
+    VALUES ({placeholders(1 + len(BASE_COLUMNS))})"""
+_PUT_INTENT = f"INSERT OR REPLACE INTO intent VALUES ({placeholders(3 + len(VERSION_COLUMNS) + len(BASE_COLUMNS))})"
+_PENDING_AT = "SELECT bytes, bare FROM pending WHERE path = ?"
+_PUT_PENDING = "INSERT OR REPLACE INTO pending (path, bytes, bare) VALUES (?, ?, ?)"
+_CONTENT_AT = "SELECT kind, ident FROM base WHERE path = ?"
+_JOIN = """INSERT INTO author (node, epoch, context, floor) VALUES (?, ?, ?, ?) ON CONFLICT (node, epoch) DO UPDATE
+    SET context = max(context, excluded.context), floor = max(floor, excluded.floor)
+    WHERE excluded.context > context OR excluded.floor > floor"""
+_PUT_ASIDE = f"""INSERT OR REPLACE INTO aside (path, author, seq, {columns(VERSION_COLUMNS)}, pull, number)
+    VALUES ({placeholders(5 + len(VERSION_COLUMNS))})"""
+_ASIDE_PAGE = f"""SELECT path, author, seq, {columns(VERSION_COLUMNS)}, number FROM aside
+    WHERE pull = ? AND (number, author, seq) > (?, ?, ?) ORDER BY number, author, seq LIMIT {INDEX_PAGE_ROWS}"""
+_PUT_STATE = """UPDATE state SET files = ?, folders = ?, bytes = ?, pending = ?, pending_bytes = ?, bare = ?,
+    fingerprint = ?"""
+_UNUSED_CONTENTS = """SELECT id FROM content AS c
+    WHERE NOT EXISTS (SELECT 1 FROM base WHERE kind = 1 AND ident = c.digest)
+    AND NOT EXISTS (SELECT 1 FROM entry WHERE recipe <> x'' AND digest = c.digest) LIMIT ?"""
+_DROP_UNUSED_RECIPES = """DELETE FROM recipe WHERE rowid IN (SELECT rowid FROM recipe AS r
+    WHERE NOT EXISTS (SELECT 1 FROM base WHERE recipe <> x'' AND recipe = r.digest)
+    AND NOT EXISTS (SELECT 1 FROM entry WHERE recipe <> x'' AND recipe = r.digest) LIMIT ?)"""
+
+
+class Transaction(Snapshot):
+    """See `ports.Tx`. Usable within the `with Index.write()` block that gave it, by one thread at a time."""
+
+    def __init__(
+        self, connection: Connection, authors: dict[int, Author], complete_before: Callable[[], dict[Author, int]]
+    ) -> None:
+        """`authors` is copied: rows made here may be rolled back. `complete_before`: the last commit's `complete()`."""
+        super().__init__(connection, dict(authors))
+        self._run = connection.run
+        self._many = connection.many
+        self._numbers = {author: number for number, author in self._authors.items()}
+        self._complete_before = complete_before
+        self._complete_kept = False
+        self._tally_read = replace(self._tally)
+        self._marked: set[bytes] = set()
+
+    def flush(self) -> dict[int, Author]:
+        """Write what is kept in memory, before the commit. Answers the authors that the index may now remember."""
+        if self._tally != self._tally_read:
+            t = self._tally
+            fingerprint = t.fingerprint.to_bytes(FINGERPRINT_BYTES, "big")
+            self._run(_PUT_STATE, (t.files, t.folders, t.bytes, t.pending, t.pending_bytes, t.bare, fingerprint))
+        return self._authors
+
+    def end(self) -> None:
+        super().end()
+        self._run = ended
+        self._many = ended
+
+    # ---- the author
+
+    def author(self) -> Author:
+        number = self._author_number()
+        return self._author(number)
+
+    def next_seq(self) -> int:
+        rows = self._rows(
+            "UPDATE author SET context = context + 1 WHERE id = ? RETURNING context", (self._author_number(),)
+        )
+        return int(rows[0][0])
+
+    def renew_author(self, author: Author) -> None:
+        self._run("UPDATE state SET author = ?", (self._number(author),))
+
+    def join_context(self, context: Vector, floor: Vector) -> None:
+        authors = {*context, *floor}
+        self._many(_JOIN, ((a.node, a.epoch, context.get(a, 0), floor.get(a, 0)) for a in authors))
+
+    # ---- entries
+
+    def put_siblings(self, path: RelPath, siblings: Siblings) -> None:
+        key = _key(path)
+        old = self._siblings(key)
+        gone = [dot for dot in old if dot not in siblings]
+        fresh = [dot for dot, version in siblings.items() if dot not in old or old[dot] != version]
+        rows = [(key, self._number(dot.author), dot.seq, *version_values(siblings[dot])) for dot in fresh]
+        change = 0
+        for dot in (*gone, *fresh):
+            before, after = old.get(dot), siblings.get(dot)
+            change += (_lives(after) - _lives(before)) * dot_print(key, dot)
+        if gone:
+            self._many(_DROP_ENTRY, [(key, self._number(dot.author), dot.seq) for dot in gone])
+        if rows:
+            self._many(_PUT_ENTRY, rows)
+        self._tally.fingerprint = (self._tally.fingerprint + change) % FINGERPRINT_MODULUS
+        if is_conflicted(old) != is_conflicted(siblings):
+            added = is_conflicted(siblings)
+            self._run(
+                f"{'INSERT INTO conflicted VALUES (?)' if added else 'DELETE FROM conflicted WHERE path = ?'}", (key,)
+            )
+        shown_before, shown = representative(old), representative(siblings)
+        self._count(shown_before, -1)
+        self._count(shown, 1)
+        self._mark(key, shown, bare=not siblings)
+        if (shown_before is None) != (shown is None):
+            self._mark_above(key)
+
+    # ---- this disk
+
+    def put_base(self, path: RelPath, base: Base | None) -> None:
+        key = _key(path)
+        if base is None:
+            self._run("DELETE FROM base WHERE path = ?", (key,))
+        else:
+            self._run(_PUT_BASE, (key, *base_values(base)))
+        if self._tally.pending and (rows := self._rows(_PENDING_AT, (key,))):
+            lacking = _lacking(representative(self._siblings(key)), base.content if base else None)
+            self._put_pending(key, rows[0], (lacking, rows[0][1]))
+
+    def set_pending(self, path: RelPath) -> None:
+        self._set_pending(_key(path))
+
+    def clear_pending(self, path: RelPath) -> None:
+        key = _key(path)
+        rows = self._rows("DELETE FROM pending WHERE path = ? RETURNING bytes, bare", (key,))
+        if rows:
+            missing, bare = rows[0]
+            self._tally.pending -= 1
+            self._tally.pending_bytes -= missing
+            self._tally.bare -= bare
+            if key in self._marked:
+                self._marked.clear()  # it relies on "what is above a marked folder is marked too"
+
+    def put_intent(self, intent: Intent) -> None:
+        self._run(_PUT_INTENT, intent_values(_key(intent.path), intent))
+
+    def clear_intent(self, path: RelPath) -> None:
+        self._run("DELETE FROM intent WHERE path = ?", (_key(path),))
+
+    # ---- contents
+
+    def put_recipe(self, digest: Digest, packed: bytes) -> None:
+        self._run("INSERT OR IGNORE INTO recipe (digest, packed) VALUES (?, ?)", (digest, packed))
+
+    def put_chunks(self, content: Digest, chunks: tuple[Chunk, ...]) -> None:
+        self._run("INSERT OR IGNORE INTO content (digest) VALUES (?)", (content,))
+        ((number,),) = self._rows("SELECT id FROM content WHERE digest = ?", (content,))
+        # Each row says something true of the content whatever cut it up, so rows of an earlier recipe may stay.
+        self._many(
+            "INSERT OR IGNORE INTO chunk (digest, content, start, length) VALUES (?, ?, ?, ?)",
+            ((chunk.digest, number, chunk.offset, chunk.length) for chunk in chunks),
+        )
+
+    def prune_contents(self, limit: int) -> int:
+        """Forget chunk lists and recipes that belong to no base and no entry any more, up to `limit` of each.
+
+        Returns:
+            how many were forgotten; 0: nothing is left to prune.
+        """
+        contents = self._rows(_UNUSED_CONTENTS, (limit,))
+        self._many("DELETE FROM chunk WHERE content = ?", contents)
+        self._many("DELETE FROM content WHERE id = ?", contents)
+        return len(contents) + self._run(_DROP_UNUSED_RECIPES, (limit,))
+
+    # ---- small values, long pulls
+
+    def put_meta(self, key: str, value: bytes) -> None:
+        self._run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+    def put_aside(self, pull: int, entries: tuple[Entry, ...]) -> None:
+        """Keep entries of the pull, after those already kept. One without siblings says nothing and is left out."""
+        ((last,),) = self._rows("SELECT coalesce(max(number), 0) FROM aside WHERE pull = ?", (pull,))
+        rows = []
+        for number, entry in enumerate(entries, last + 1):
+            key = _key(entry.path)
+            for dot, version in entry.siblings.items():
+                rows.append((key, self._number(dot.author), dot.seq, *version_values(version), pull, number))
+        self._many(_PUT_ASIDE, rows)
+
+    def aside(self, pull: int) -> Iterator[Entry]:
+        for _, group in groupby(self._aside_rows(pull), itemgetter(-1)):
+            rows = list(group)
+            yield Entry(path_of(rows[0][0]), self._decoded(rows))
+
+    def drop_aside(self, pull: int | None) -> None:
+        if pull is None:
+            self._run("DELETE FROM aside")
+        else:
+            self._run("DELETE FROM aside WHERE pull = ?", (pull,))
+
+    # ---- within the store
+
+    def _author_number(self) -> int:
+        ((number,),) = self._rows("SELECT author FROM state")
+        assert number is not None, "renew_author comes before the first write"
+        return int(number)
+
+    def _number(self, author: Author) -> int:
+        """The author's row, made on first sight."""
+        number = self._numbers.get(author)
+        if number is None:
+            sql, values = "SELECT id FROM author WHERE node = ? AND epoch = ?", (author.node, author.epoch)
+            rows = self._rows(sql, values)
+            if not rows:
+                self._run("INSERT INTO author (node, epoch) VALUES (?, ?)", values)
+                rows = self._rows(sql, values)
+            number = self._numbers[author] = int(rows[0][0])
+            self._authors[number] = author
+        return number
+
+    def _count(self, shown: Version | None, sign: int) -> None:
+        if shown is None:
+            return
+        if shown.kind is Kind.FOLDER:
+            self._tally.folders += sign
+        else:
+            self._tally.files += sign
+            self._tally.bytes += sign * shown.size
+
+    def _mark(self, key: bytes, shown: Version | None, *, bare: bool) -> None:
+        """Make the path pending, or bring its pending row up to date with what is shown there now."""
+        missing = 0
+        if shown is not None and shown.size:
+            rows = self._rows(_CONTENT_AT, (key,))
+            missing = _lacking(shown, content_of_row(rows[0]) if rows else None)
+        rows = self._rows(_PENDING_AT, (key,))
+        self._put_pending(key, rows[0] if rows else None, (missing, int(bare)))
+
+    def _put_pending(self, key: bytes, old: Row | None, new: tuple[int, int]) -> None:
+        if old == new:
+            return
+        old_missing, old_bare = old or (0, 0)
+        missing, bare = new
+        if bare and not self._tally.bare:
+            self._keep_complete()
+        self._run(_PUT_PENDING, (key, missing, bare))
+        self._tally.pending += old is None
+        self._tally.pending_bytes += missing - old_missing
+        self._tally.bare += bare - old_bare
+
+    def _set_pending(self, key: bytes) -> None:
+        if not self._rows(_PENDING_AT, (key,)):
+            siblings = self._siblings(key)
+            self._mark(key, representative(siblings), bare=not siblings)
+
+    def _mark_above(self, key: bytes) -> None:
+        """Make the folders above pending: whether they are implied (R13) may have changed. Once per transaction."""
+        if len(self._marked) >= INDEX_FOLDERS_CACHED_MAX:
+            self._marked.clear()
+        while (key := key.rpartition(b"\0")[0]) and key not in self._marked:
+            self._set_pending(key)
+            self._marked.add(key)
+
+    def _keep_complete(self) -> None:
+        """Remember what was complete as of the last commit, before this transaction joined any context."""
+        if self._complete_kept:
+            return
+        self._complete_kept = True
+        if self._tally_read.pending > INDEX_COMPLETE_PENDING_MAX:
+            return  # a stale value claims less; looking through so many would hold up the write
+        self._run("DELETE FROM complete")
+        kept = [(self._number(author), seq) for author, seq in self._complete_before().items()]
+        self._many("INSERT INTO complete (author, seq) VALUES (?, ?)", kept)
+
+    def _aside_rows(self, pull: int) -> Iterator[Row]:
+        after: tuple[object, ...] = (-1, -1, -1)
+        while page := self._rows(_ASIDE_PAGE, (pull, *after)):
+            yield from page
+            last = page[-1]
+            after = (last[-1], last[1], last[2])
+
+
+def _key(path: RelPath) -> bytes:
+    assert path, "the shared folder itself has no entry"
+    return tree_key(path)
+
+
+def _lives(version: Version | None) -> int:
+    return int(version is not None and version.kind is not Kind.TOMBSTONE)
+
+
+def _lacking(shown: Version | None, there: Content | None) -> int:
+    """Bytes of what is shown at a path that are not at that path of this disk."""
+    return 0 if shown is None or shown.content == there else shown.size
