@@ -1,0 +1,49 @@
+# One door for people and CI. Everything lands in .venv; nothing is installed elsewhere.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help test unit lint format demo proto pins bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+# The pins hold every build and test tool, hatchling included, so the editable build needs no isolation and no network.
+$(READY): requirements-dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Meerkat needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else 0'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+test: lint unit ## everything that CI runs
+
+unit: $(READY) ## the tests, those with real nodes included
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(READY) ## style, types and the floors of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## put the code into the one format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+demo: $(READY) ## watch a whole pool at work on this machine
+	$(BIN)/meerkat demo
+
+proto: $(READY) ## generate the code for src/meerkat/wire/v1/*.proto
+	$(BIN)/python scripts/gen_wire.py
+
+pins: $(READY) ## write requirements-dev.txt anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
+	$(BIN)/python scripts/pin_requirements.py
+
+bench: $(READY) ## measure this build on this machine
+	$(BIN)/python -m bench
+
+clean: ## remove what was built
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
