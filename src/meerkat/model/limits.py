@@ -44,10 +44,24 @@ PEER_INFLIGHT_BYTES_MAX = 16 * MIB
 NODE_INFLIGHT_BYTES_MAX = 64 * MIB
 BULK_FILES_MAX = 4  # large files assembled at once
 SMALL_FILES_MAX = 1024  # small files in flight and staged, flushed together
+SMALL_GROUPS_MAX = 3  # groups of small files under way: one fetched, one flushed, one recorded
+FRESH_PATHS_MAX = 1000  # just merged paths that are dealt with before older ones
+STEP_IN_S = 5.0  # a loser that no holder has dealt with for this long is anybody's
+COPY_NAMES_TRIED_MAX = 4  # names for one conflict copy, when others have taken them
 COMMIT_BATCH_MAX = 512  # files made durable by one flush
 BULK_WINDOW_CHUNKS = 32  # chunks of one file asked for at once
 SMALL_GROUP_BYTES_MAX = 16 * MIB  # content held in memory for one group of small files
 CHUNK_TIMEOUT_S = 30.0  # an unanswered ask moves to another source after this
+CHUNK_PATIENCE_S_MAX = 480.0  # doubled for a source that timed out, or a lone slow one would be asked for ever in vain
+ASKS_PIPELINED_MIN = 2  # so that a source need not wait for us between two asks
+ASKS_PIPELINED_MAX = 16  # per source: twice what it serves at once
+URGENT_RESERVE_BYTES = 2 * MIB  # room that bulk leaves to small files, per source and in all
+ANSWER_FAST_S = 2.0  # an ask answered within this lets more be asked at once, up to the bounds in bytes
+ANSWER_SLOW_S = 8.0  # an ask that took longer halves that
+DRY_MIN_S = 0.25  # a source that lacked all of an ask is left alone for so long, doubling
+DRY_MAX_S = 8.0
+SPOILED_KEPT_MAX = 4096  # (source, piece) pairs that are not asked again; forgetting one costs a retry
+SPOILED_REST_S = 60.0  # a source that sent wrong bytes comes last for so long
 
 # --- scanning and planning
 SCAN_BATCH_PATHS_MAX = 1000  # paths recorded in one transaction

@@ -1,0 +1,495 @@
+"""Which piece to ask from whom next: a machine that keeps every source busy and no source flooded.
+
+Theory of operation. A wanted piece waits in a backlog, is part of exactly one ask, or is stuck. The common backlog
+holds what anyone may be asked for; a source's own backlog holds what should go to it: pieces that others lack, or
+that a hint names it for. After each event `_dispatch` hands asks to the source with the least in flight, as long as
+one has room:
+
+- Urgent pieces (small files) go before bulk, and bulk leaves them room.
+- What is asked of a source at once (its window) starts at two asks, grows while answers are fast and halves when they
+  are slow, so that a slow source holds little, and what is urgent waits behind little.
+- A partial ask goes out only to a source that would otherwise idle (Nagle's rule), so small files travel in batches.
+- An ask without progress is cancelled and its pieces go elsewhere; the source comes last for a while, and more
+  patience is had with it. What arrives late is welcome all the same.
+- A source that lacked all of an ask is left alone briefly; `SourceProgressed` makes it worth asking again.
+
+Invariants: bytes in flight never exceed `PEER_INFLIGHT_BYTES_MAX` per source and `NODE_INFLIGHT_BYTES_MAX` in all;
+a piece that some open source neither lacks nor spoiled is never stuck. Each event costs a few steps per source,
+whatever the number of wanted pieces; only a source that opens or progresses costs a step for each stuck piece.
+"""
+
+import heapq
+import random
+from typing import assert_never
+
+from meerkat.core.backlog import Ask, Backlog, Wanted
+from meerkat.core.fetch_words import (
+    CancelAsk,
+    Command,
+    Event,
+    PieceArrived,
+    PieceLacked,
+    PieceSpoiled,
+    PiecesWanted,
+    PieceUnwanted,
+    PieceWanted,
+    ReportStuck,
+    SendAsk,
+    SourceClosed,
+    SourceOpened,
+    SourceProgressed,
+    Tick,
+    Want,
+)
+from meerkat.model.frame import Piece
+from meerkat.model.ids import NodeId
+from meerkat.model.limits import (
+    ANSWER_FAST_S,
+    ANSWER_SLOW_S,
+    ASK_BYTES_MAX,
+    ASKS_PIPELINED_MAX,
+    ASKS_PIPELINED_MIN,
+    CHUNK_PATIENCE_S_MAX,
+    CHUNK_TIMEOUT_S,
+    DRY_MAX_S,
+    DRY_MIN_S,
+    NODE_INFLIGHT_BYTES_MAX,
+    PEER_INFLIGHT_BYTES_MAX,
+    PIECES_PER_ASK_MAX,
+    SPOILED_KEPT_MAX,
+    SPOILED_REST_S,
+    URGENT_RESERVE_BYTES,
+)
+
+__all__ = [
+    "CancelAsk",
+    "Command",
+    "Event",
+    "Fetch",
+    "PieceArrived",
+    "PieceLacked",
+    "PieceSpoiled",
+    "PieceUnwanted",
+    "PieceWanted",
+    "PiecesWanted",
+    "ReportStuck",
+    "SendAsk",
+    "SourceClosed",
+    "SourceOpened",
+    "SourceProgressed",
+    "Tick",
+    "Want",
+]
+
+
+class _Source:
+    """An open source. `generation` changes when what it lacked is to be forgotten."""
+
+    __slots__ = (
+        "asks",
+        "backlog",
+        "bytes",
+        "dry_s",
+        "dry_until",
+        "generation",
+        "node",
+        "patience",
+        "slow_until",
+        "urgent",
+        "window",
+    )
+
+    def __init__(self, node: NodeId, generation: int, rng: random.Random) -> None:
+        self.node = node
+        self.generation = generation
+        self.asks: dict[int, Ask] = {}
+        self.bytes = 0  # in flight
+        self.urgent = 0  # asks in flight that hold something urgent
+        self.window = ASKS_PIPELINED_MIN * ASK_BYTES_MAX
+        self.patience = CHUNK_TIMEOUT_S
+        self.slow_until = float("-inf")
+        self.dry_until = float("-inf")
+        self.dry_s = DRY_MIN_S
+        self.backlog = Backlog(rng)
+
+    @property
+    def load(self) -> int:
+        return self.bytes + self.backlog.bytes
+
+
+class Fetch:
+    """The machine. `rng` only varies the order, nothing depends on it. Times are monotonic seconds."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._items: dict[Piece, Wanted] = {}
+        self._ready = Backlog(rng)
+        self._stuck: dict[Piece, Wanted] = {}
+        self._sources: dict[NodeId, _Source] = {}
+        self._spoiled: dict[tuple[NodeId, Piece], None] = {}  # oldest first
+        self._bytes = 0  # in flight
+        self._ask_id = 0
+        self._generation = 0
+        self._timers: list[tuple[float, NodeId, int]] = []  # ask 0: the source is dry no more
+        self._out: list[Command] = []
+        self._stirred = False  # something may be asked for that could not be before
+
+    def __len__(self) -> int:
+        """Distinct pieces that are wanted."""
+        return len(self._items)
+
+    @property
+    def inflight_bytes(self) -> int:
+        return self._bytes
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take in what happened, tell what is to be done, in this order."""
+        match event:
+            case PieceWanted(want):
+                self._want(want)
+            case PiecesWanted(wants):
+                for want in wants:
+                    self._want(want)
+            case PieceUnwanted(piece):
+                self._unwant(piece)
+            case SourceOpened(node):
+                self._open(node)
+            case SourceClosed(node):
+                self._close(node)
+            case SourceProgressed(node):
+                self._progress(node)
+            case PieceArrived(node, ask_id, piece):
+                self._arrive(node, ask_id, piece, now)
+            case PieceLacked(node, ask_id, piece):
+                self._lack(node, ask_id, piece, now)
+            case PieceSpoiled(node, piece):
+                self._spoil(node, piece, now)
+            case Tick():
+                pass
+            case _:
+                assert_never(event)
+        self._ring(now)
+        if self._stirred:
+            self._stirred = False
+            self._dispatch(now)
+        out, self._out = self._out, []
+        return out
+
+    def wake_at(self) -> float | None:
+        """When to send a `Tick` (perhaps in vain); None: not before the next event."""
+        while self._timers:
+            when, node, ask_id = self._timers[0]
+            source = self._sources.get(node)
+            ask = source.asks.get(ask_id) if source is not None else None
+            if ask_id == 0 and source is not None and source.dry_until >= when:
+                return when
+            if source is not None and ask is not None:
+                deadline = ask.last + source.patience
+                if deadline <= when:
+                    return when
+                heapq.heapreplace(self._timers, (deadline, node, ask_id))
+                continue
+            heapq.heappop(self._timers)
+        return None
+
+    # ---- wants
+
+    def _want(self, want: Want) -> None:
+        self._stirred = True
+        item = self._items.get(want.piece)
+        if item is None:
+            item = self._items[want.piece] = Wanted(want.piece, want.hints, want.urgent)
+            self._ready.push(item)
+            return
+        item.count += 1
+        item.hints = want.hints or item.hints
+        if want.urgent and not item.urgent:
+            backlog = item.backlog
+            if backlog is not None:
+                backlog.leave(item)
+            item.urgent = True
+            if backlog is not None:
+                backlog.push(item)
+
+    def _unwant(self, piece: Piece) -> None:
+        item = self._items.get(piece)
+        if item is not None:
+            item.count -= 1
+            if item.count == 0:
+                self._finish(item)
+
+    def _finish(self, item: Wanted) -> None:
+        """Nobody wants the item any more."""
+        del self._items[item.piece]
+        self._stuck.pop(item.piece, None)
+        if item.backlog is not None:
+            item.backlog.leave(item)
+        ask, item.ask = item.ask, None
+        if ask is not None:
+            ask.live -= 1
+            if ask.live == 0:
+                self._cancel(ask)
+
+    # ---- sources
+
+    def _open(self, node: NodeId) -> None:
+        if node in self._sources:
+            self._close(node)
+        self._generation += 1
+        source = self._sources[node] = _Source(node, self._generation, self._rng)
+        self._unstick(source)
+
+    def _close(self, node: NodeId) -> None:
+        source = self._sources.pop(node, None)
+        if source is None:
+            return
+        self._stirred = True
+        for ask in source.asks.values():
+            self._bytes -= ask.bytes
+            self._requeue(ask)
+        for item in source.backlog.drain():
+            self._ready.push(item)
+
+    def _progress(self, node: NodeId) -> None:
+        source = self._sources.get(node)
+        if source is not None:
+            self._generation += 1
+            source.generation = self._generation
+            source.dry_until, source.dry_s = float("-inf"), DRY_MIN_S
+            self._unstick(source)
+
+    def _unstick(self, source: _Source) -> None:
+        """What no one had may be had from this one."""
+        self._stirred = True
+        for item in [item for item in self._stuck.values() if self._can(source, item)]:
+            del self._stuck[item.piece]
+            item.told = False
+            source.backlog.push(item)
+
+    def _can(self, source: _Source, item: Wanted) -> bool:
+        """False when the source is known to lack the piece or to have a spoiled one."""
+        return item.lacks.get(source.node) != source.generation and (source.node, item.piece) not in self._spoiled
+
+    # ---- answers
+
+    def _arrive(self, node: NodeId, ask_id: int, piece: Piece, now: float) -> None:
+        source = self._sources.get(node)
+        if source is not None:
+            source.slow_until = min(source.slow_until, now)
+            source.dry_until, source.dry_s = float("-inf"), DRY_MIN_S
+            ask = source.asks.get(ask_id)
+            if ask is not None:
+                self._answer(source, ask, piece, now, arrived=True)
+        item = self._items.get(piece)
+        if item is not None:
+            self._finish(item)
+
+    def _lack(self, node: NodeId, ask_id: int, piece: Piece, now: float) -> None:
+        source = self._sources.get(node)
+        if source is None:
+            return
+        item = self._items.get(piece)
+        if item is not None:
+            item.lacks[node] = source.generation
+        ask = source.asks.get(ask_id)
+        if ask is not None:
+            mine = item is not None and item.ask is ask
+            self._answer(source, ask, piece, now, arrived=False)
+            if mine and item is not None:
+                self._route(item, now)
+
+    def _spoil(self, node: NodeId, piece: Piece, now: float) -> None:
+        self._spoiled.pop((node, piece), None)
+        self._spoiled[(node, piece)] = None
+        if len(self._spoiled) > SPOILED_KEPT_MAX:
+            del self._spoiled[next(iter(self._spoiled))]
+        source = self._sources.get(node)
+        if source is None:
+            return
+        item = self._items.get(piece)
+        ask = item.ask if item is not None else None
+        if item is not None and ask is not None and ask.node == node:
+            self._answer(source, ask, piece, now, arrived=False)
+            self._route(item, now)
+        source.slow_until = now + SPOILED_REST_S
+        self._stirred = True
+
+    def _answer(self, source: _Source, ask: Ask, piece: Piece, now: float, *, arrived: bool) -> None:
+        """The source has said its word on one piece of an ask."""
+        item = ask.remaining.pop(piece, None)
+        if item is None:
+            return
+        source.bytes -= piece.length
+        self._bytes -= piece.length
+        ask.bytes -= piece.length
+        ask.last = now
+        ask.arrived += arrived
+        if item.ask is ask:
+            item.ask = None
+            ask.live -= 1
+        if ask.remaining:
+            if ask.live == 0:
+                self._cancel(ask)
+            return
+        self._drop(source, ask)
+        took = now - ask.sent
+        if took < CHUNK_TIMEOUT_S:
+            source.patience = CHUNK_TIMEOUT_S
+        if took > ANSWER_SLOW_S:
+            source.window = max(source.window // 2, ASKS_PIPELINED_MIN * ASK_BYTES_MAX)
+        elif took < ANSWER_FAST_S and ask.arrived and 2 * source.bytes >= source.window:
+            source.window = min(source.window + ASK_BYTES_MAX, PEER_INFLIGHT_BYTES_MAX - URGENT_RESERVE_BYTES)
+        if not ask.arrived:
+            source.dry_until = now + source.dry_s
+            source.dry_s = min(source.dry_s * 2, DRY_MAX_S)
+            heapq.heappush(self._timers, (source.dry_until, source.node, 0))
+
+    def _drop(self, source: _Source, ask: Ask) -> None:
+        """Take the ask off the books; `ask.bytes` are those that have not arrived."""
+        del source.asks[ask.id]
+        source.bytes -= ask.bytes
+        self._bytes -= ask.bytes
+        source.urgent -= ask.urgent
+        self._stirred = True
+
+    def _cancel(self, ask: Ask) -> None:
+        source = self._sources.get(ask.node)
+        if source is not None and source.asks.get(ask.id) is ask:
+            self._drop(source, ask)
+            self._out.append(CancelAsk(ask.node, ask.id))
+
+    def _requeue(self, ask: Ask) -> None:
+        """The pieces of a dropped ask wait again, for anyone."""
+        for item in ask.remaining.values():
+            if item.ask is ask:
+                item.ask = None
+                self._ready.push(item)
+
+    def _ring(self, now: float) -> None:
+        """Move away what has waited too long."""
+        while (when := self.wake_at()) is not None and when <= now:
+            _, node, ask_id = heapq.heappop(self._timers)
+            self._stirred = True
+            source = self._sources[node]
+            if ask_id == 0:
+                continue
+            ask = source.asks[ask_id]
+            self._cancel(ask)
+            self._requeue(ask)
+            for item in source.backlog.drain():
+                self._ready.push(item)
+            source.slow_until = now + source.patience
+            source.patience = min(source.patience * 2, CHUNK_PATIENCE_S_MAX)
+            source.window = ASKS_PIPELINED_MIN * ASK_BYTES_MAX
+
+    # ---- asking
+
+    def _route(self, item: Wanted, now: float) -> None:
+        """Let an item wait that not everyone can be asked for."""
+        self._stirred = True
+        able = [source for source in self._sources.values() if self._can(source, item)]
+        if len(able) == len(self._sources):
+            self._ready.push(item)
+        elif able:
+            best = min(able, key=lambda source: (source.slow_until > now or source.dry_until > now, source.load))
+            best.backlog.push(item)
+        else:
+            self._stuck[item.piece] = item
+            if not item.told:
+                item.told = True
+                self._out.append(ReportStuck(item.piece))
+
+    def _dispatch(self, now: float) -> None:
+        """Hand out asks while a source has room and something to be asked for."""
+        awake = [source for source in self._sources.values() if source.dry_until <= now]
+        if not awake:
+            return
+        best_is_slow = all(source.slow_until > now for source in awake)
+        while True:
+            chosen = None
+            for source in awake:
+                common = best_is_slow or source.slow_until <= now
+                if (chosen is None or source.bytes < chosen[0].bytes) and self._has_room(source, common):
+                    chosen = (source, common)
+            if chosen is None:
+                return
+            source, common = chosen
+            items = self._fill(source, common, now)
+            if items:
+                self._ask_id += 1
+                ask = Ask(source.node, self._ask_id, items, now)
+                source.asks[ask.id] = ask
+                source.bytes += ask.bytes
+                source.urgent += ask.urgent
+                self._bytes += ask.bytes
+                heapq.heappush(self._timers, (now + source.patience, source.node, ask.id))
+                self._out.append(SendAsk(source.node, ask.id, tuple(ask.remaining)))
+
+    def _has_room(self, source: _Source, common: bool) -> bool:
+        """May the source be asked, is there something to ask, and is it enough to be worth it?"""
+        asks = len(source.asks)
+        urgent = source.backlog.urgent + (self._ready.urgent if common else 0)
+        if urgent:
+            room = (
+                asks < ASKS_PIPELINED_MAX
+                and source.bytes + ASK_BYTES_MAX <= PEER_INFLIGHT_BYTES_MAX
+                and self._bytes + ASK_BYTES_MAX <= NODE_INFLIGHT_BYTES_MAX
+            )
+            if room and (source.urgent < ASKS_PIPELINED_MIN or urgent >= PIECES_PER_ASK_MAX):
+                return True
+        count = source.backlog.count + (self._ready.count if common else 0)
+        if not count or not self._has_bulk_room(source):
+            return False
+        size = source.backlog.bytes + (self._ready.bytes if common else 0)
+        return asks < ASKS_PIPELINED_MIN or size >= ASK_BYTES_MAX or count >= PIECES_PER_ASK_MAX
+
+    def _has_bulk_room(self, source: _Source) -> bool:
+        return (
+            len(source.asks) < ASKS_PIPELINED_MAX - ASKS_PIPELINED_MIN
+            and source.bytes + ASK_BYTES_MAX <= source.window
+            and self._bytes + ASK_BYTES_MAX <= NODE_INFLIGHT_BYTES_MAX - URGENT_RESERVE_BYTES
+        )
+
+    def _fill(self, source: _Source, common: bool, now: float) -> list[Wanted]:
+        """The next ask's pieces. What is found to be better asked elsewhere moves there; may end up empty."""
+        items: list[Wanted] = []
+        size = 0
+        bulk = self._has_bulk_room(source)
+        while len(items) < PIECES_PER_ASK_MAX:
+            own = source.backlog
+            backlog = own if own.urgent or not (common and self._ready.urgent) else self._ready
+            if not backlog.urgent:
+                if not bulk:
+                    break
+                backlog = own if own.count or not common else self._ready
+            item = backlog.pop()
+            if item is None:
+                break
+            if not self._can(source, item):
+                self._route(item, now)
+            elif backlog is self._ready and (better := self._hinted(source, item, now)) is not None:
+                better.backlog.push(item)
+            elif size + item.piece.length > ASK_BYTES_MAX and items:
+                backlog.unpop(item)
+                break
+            else:
+                items.append(item)
+                size += item.piece.length
+        return items
+
+    def _hinted(self, source: _Source, item: Wanted, now: float) -> _Source | None:
+        """A source that is believed to have the item and has room for it, unless `source` is such a one itself."""
+        if not item.hints or source.node in item.hints:
+            return None
+        best = None
+        for node in item.hints:
+            other = self._sources.get(node)
+            if (
+                other is not None
+                and max(other.slow_until, other.dry_until) <= now
+                and other.load + item.piece.length <= other.window
+                and (best is None or other.load < best.load)
+                and self._can(other, item)
+            ):
+                best = other
+        return best
