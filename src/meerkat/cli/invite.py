@@ -1,0 +1,80 @@
+"""`invite`: the secret that admits another machine, as a command to paste there."""
+
+from typing import Any
+
+import click
+
+from meerkat.cli import ask
+from meerkat.cli.folder import find_folder
+from meerkat.cli.group import DefaultGroup, command
+from meerkat.cli.options import Duration, dir_argument, json_option
+from meerkat.cli.show import ahead, count, neutral, now, print_json, say, table
+from meerkat.model.limits import INVITE_LIFE_S_DEFAULT, INVITE_USES_MAX
+
+
+@command("new")
+@dir_argument
+@click.option(
+    "--uses", type=click.IntRange(1, INVITE_USES_MAX), default=1, show_default=True, help="How many machines may join."
+)
+@click.option(
+    "--for", "life", type=Duration(), default=INVITE_LIFE_S_DEFAULT, show_default="1h", help="How long it is good."
+)
+@click.option("--qr", is_flag=True, help="Show the code as a QR code, too.")
+@json_option
+def new(folder: str | None, uses: int, life: float, qr: bool, as_json: bool) -> None:
+    """Print the command that lets another machine join."""
+    made = ask.call(find_folder(folder), "invite", {"uses": uses, "for": life})
+    if as_json:
+        print_json(made)
+        return
+    say(f"Run this on the other machine ({terms(made)}):")
+    say()
+    say(f"  {neutral(str(made['command']))}")
+    if qr:
+        import segno
+
+        code = segno.make(str(made["code"]), micro=False)
+        say()
+        code.terminal(compact=True)
+
+
+def terms(made: dict[str, Any]) -> str:
+    """How long and how often an invite can be used."""
+    return f"good for {ahead(made['expires_at'], now())}, {count(int(made['uses_left']), 'use')} left"
+
+
+invite = DefaultGroup("invite", default=new, help=new.help)
+
+
+@command("list")
+@dir_argument
+@json_option
+def list_invites(folder: str | None, as_json: bool) -> None:
+    """List the invites that can still be used."""
+    shown = ask.call(find_folder(folder), "invite_list", {})
+    if as_json:
+        print_json(shown)
+    elif not shown:
+        say("No open invites. Make one: meerkat invite")
+    else:
+        rows = [[neutral(str(one["id"])), terms(one)] for one in shown]
+        for line in table(rows, indent=""):
+            say(line)
+
+
+@command("revoke")
+@click.argument("invite_id", metavar="ID")
+@click.option("--folder", metavar="DIR", help="The node's folder, when not the current one.")
+@json_option
+def revoke(invite_id: str, folder: str | None, as_json: bool) -> None:
+    """Make an invite useless."""
+    result = ask.call(find_folder(folder), "invite_revoke", {"id": invite_id})
+    if as_json:
+        print_json(result)
+    else:
+        say(f"Invite {neutral(invite_id)} admits nobody any more")
+
+
+invite.add_command(list_invites)
+invite.add_command(revoke)
