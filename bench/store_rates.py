@@ -33,11 +33,11 @@ def version_of(number: int, height: int = 1) -> Version:
     return Version(Kind.FILE, 1000, 1_700_000_000_000_000_000, 0o644, digest, height=height)
 
 
-def fill(index: Index, count: int, height: int) -> None:
-    for start in range(0, count, TRANSACTION_FILES):
+def fill(index: Index, versions: list[tuple[RelPath, Version]]) -> None:
+    for start in range(0, len(versions), TRANSACTION_FILES):
         with index.write() as tx:
-            for number in range(start, min(count, start + TRANSACTION_FILES)):
-                tx.put_siblings(path_of(number), {Dot(HOME, tx.next_seq()): version_of(number, height)})
+            for path, version in versions[start : start + TRANSACTION_FILES]:
+                tx.put_siblings(path, {Dot(HOME, tx.next_seq()): version})
 
 
 def place(index: Index, count: int) -> None:
@@ -65,15 +65,17 @@ def single_writes(index: Index, count: int) -> None:
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
+    files = [(path_of(number), version_of(number)) for number in range(count)]
+    edits = [(path_of(number), version_of(number, 2)) for number in range(count)]
     with tempfile.TemporaryDirectory() as folder:
         index = Index.open(pathlib.Path(folder) / "index.db")
         with index.write() as tx:
             tx.renew_author(HOME)
-        measured("put_siblings, new", count, lambda: fill(index, count, 1))
+        measured("put_siblings, new", count, lambda: fill(index, files))
         with index.read() as view:
             measured("complete, all pending", count, view.complete)
         measured("put_base + clear_pending", count, lambda: place(index, count))
-        measured("put_siblings, edits", count, lambda: fill(index, count, 2))
+        measured("put_siblings, edits", count, lambda: fill(index, edits))
         with index.read() as view:
             entries: list[Entry] = []
             measured("entries_beyond, everything", count, lambda: entries.extend(view.entries_beyond({})))

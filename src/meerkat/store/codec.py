@@ -4,6 +4,7 @@ Integers that a file system may report beyond SQLite's 64 bits (inode numbers, f
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from meerkat.model.dot import Author
 from meerkat.model.ids import Digest
@@ -98,7 +99,7 @@ def base_of_row(row: Row, at: int) -> Base:
         raise IndexDamaged(f"a base in the index cannot be read: {fault}") from fault
 
 
-def content_of_row(row: Row) -> Content:
+def content_of_row(row: Sequence[Any]) -> Content:
     """The content in a row of kind and ident."""
     try:
         return Content(_KINDS[row[0]], row[1])
@@ -128,6 +129,8 @@ def representative(siblings: Siblings) -> Version | None:
     Every node takes the same one: folders first, then what a person wrote, then height, then content. None: nothing
     lives there.
     """
+    if not siblings:
+        return None
     living = [version for version in siblings.values() if version.kind is not Kind.TOMBSTONE]
     if len(living) < 2:
         return living[0] if living else None

@@ -51,7 +51,7 @@ class Connection:
         damaged: SQLite reported damage on this connection.
     """
 
-    __slots__ = ("_raw", "damaged", "failed")
+    __slots__ = ("_cursor", "_raw", "damaged", "failed")
 
     def __init__(self, path: pathlib.Path, *, durable: bool, cache_bytes: int) -> None:
         """Open the existing file at `path`. `durable` False: power loss may cost commits (the simulated world)."""
@@ -67,6 +67,7 @@ class Connection:
             )
         except sqlite3.Error as error:
             raise translated(error) from error
+        self._cursor = self._raw.cursor()
         try:
             # FULL: a committed dot has to survive power loss before anybody is told of it. Temporary tables stay in
             # files (the default), so that sorting a large answer does not grow the memory; no mmap, because a mapped
@@ -87,14 +88,14 @@ class Connection:
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """All rows of a query."""
         try:
-            return self._raw.execute(sql, values).fetchall()
+            return self._cursor.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise self._failure(error) from error
 
     def run(self, sql: str, values: Sequence[object] = ()) -> int:
         """Execute a statement without rows; answers how many rows it changed."""
         try:
-            return self._raw.execute(sql, values).rowcount
+            return self._cursor.execute(sql, values).rowcount
         except sqlite3.Error as error:
             raise self._failure(error) from error
 

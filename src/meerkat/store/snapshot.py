@@ -31,6 +31,7 @@ from meerkat.store.codec import (
     lowered_below,
     met,
     path_of,
+    placeholders,
     version_of_row,
 )
 from meerkat.store.connection import Connection, Row
@@ -39,6 +40,9 @@ from meerkat.store.errors import IndexDamaged
 _ENTRY = f"path, author, seq, {columns(VERSION_COLUMNS)}"
 _BASE = columns(BASE_COLUMNS)
 _SIBLINGS = f"SELECT {_ENTRY} FROM entry WHERE path = ?"
+_KEYS_PER_QUERY = 128
+_SIBLINGS_OF_MANY = f"""SELECT {_ENTRY} FROM entry WHERE path IN ({placeholders(_KEYS_PER_QUERY)})
+    ORDER BY path, author, seq"""
 _ENTRY_PAGE = f"""SELECT {_ENTRY} FROM entry WHERE (path, author, seq) > (?, ?, ?) AND path < ?
     ORDER BY path, author, seq LIMIT {INDEX_PAGE_ROWS}"""
 _BASE_PAGE = f"SELECT path, {_BASE} FROM base WHERE path > ? AND path < ? ORDER BY path LIMIT {INDEX_PAGE_ROWS}"
@@ -153,9 +157,12 @@ class Snapshot:
             else:
                 break
         if small:
-            for key in sorted(keys):
-                if siblings := self._siblings(key):
-                    yield Entry(path_of(key), siblings)
+            ordered = sorted(keys)
+            for start in range(0, len(ordered), _KEYS_PER_QUERY):
+                wanted = ordered[start : start + _KEYS_PER_QUERY]
+                wanted += [wanted[-1]] * (_KEYS_PER_QUERY - len(wanted))
+                for key, found in groupby(self._rows(_SIBLINGS_OF_MANY, wanted), itemgetter(0)):
+                    yield Entry(path_of(key), self._decoded(found))
             return
         keys.clear()
         for key, group in groupby(self._entry_rows(*key_range(b"")), itemgetter(0)):

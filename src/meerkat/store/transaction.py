@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 
-from meerkat.model.dot import Author, Vector
+from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.ids import Digest
 from meerkat.model.index import FINGERPRINT_BYTES, FINGERPRINT_MODULUS, Intent, dot_print
 from meerkat.model.limits import INDEX_COMPLETE_PENDING_MAX, INDEX_FOLDERS_CACHED_MAX, INDEX_PAGE_ROWS
@@ -42,8 +42,9 @@ _PUT_BASE = f"""INSERT OR REPLACE INTO base (path, {columns(BASE_COLUMNS)})
     VALUES ({placeholders(1 + len(BASE_COLUMNS))})"""
 _PUT_INTENT = f"INSERT OR REPLACE INTO intent VALUES ({placeholders(3 + len(VERSION_COLUMNS) + len(BASE_COLUMNS))})"
 _PENDING_AT = "SELECT bytes, bare FROM pending WHERE path = ?"
+_PENDING_AND_BASE = """SELECT 0, bytes, bare FROM pending WHERE path = ?1
+    UNION ALL SELECT 1, kind, ident FROM base WHERE path = ?1"""
 _PUT_PENDING = "INSERT OR REPLACE INTO pending (path, bytes, bare) VALUES (?, ?, ?)"
-_CONTENT_AT = "SELECT kind, ident FROM base WHERE path = ?"
 _JOIN = """INSERT INTO author (node, epoch, context, floor) VALUES (?, ?, ?, ?) ON CONFLICT (node, epoch) DO UPDATE
     SET context = max(context, excluded.context), floor = max(floor, excluded.floor)
     WHERE excluded.context > context OR excluded.floor > floor"""
@@ -76,9 +77,13 @@ class Transaction(Snapshot):
         self._complete_kept = False
         self._tally_read = replace(self._tally)
         self._marked: set[bytes] = set()
+        self._own_number = 0
+        self._own_seq = 0
+        self._own_seq_written = 0
 
     def flush(self) -> dict[int, Author]:
         """Write what is kept in memory, before the commit. Answers the authors that the index may now remember."""
+        self._write_seq()
         if self._tally != self._tally_read:
             t = self._tally
             fingerprint = t.fingerprint.to_bytes(FINGERPRINT_BYTES, "big")
@@ -93,21 +98,23 @@ class Transaction(Snapshot):
     # ---- the author
 
     def author(self) -> Author:
-        number = self._author_number()
-        return self._author(number)
+        return self._author(self._own())
 
     def next_seq(self) -> int:
-        rows = self._rows(
-            "UPDATE author SET context = context + 1 WHERE id = ? RETURNING context", (self._author_number(),)
-        )
-        return int(rows[0][0])
+        self._own()
+        self._own_seq += 1
+        return self._own_seq
 
     def renew_author(self, author: Author) -> None:
+        self._write_seq()
         self._run("UPDATE state SET author = ?", (self._number(author),))
+        self._own_number = 0
 
     def join_context(self, context: Vector, floor: Vector) -> None:
+        self._write_seq()
         authors = {*context, *floor}
         self._many(_JOIN, ((a.node, a.epoch, context.get(a, 0), floor.get(a, 0)) for a in authors))
+        self._own_number = 0  # somebody may have told us of dots of our own that we had forgotten
 
     # ---- entries
 
@@ -115,22 +122,19 @@ class Transaction(Snapshot):
         key = _key(path)
         old = self._siblings(key)
         gone = [dot for dot in old if dot not in siblings]
-        fresh = [dot for dot, version in siblings.items() if dot not in old or old[dot] != version]
+        fresh = [dot for dot, version in siblings.items() if old.get(dot) != version] if old else list(siblings)
         rows = [(key, self._number(dot.author), dot.seq, *version_values(siblings[dot])) for dot in fresh]
-        change = 0
-        for dot in (*gone, *fresh):
-            before, after = old.get(dot), siblings.get(dot)
-            change += (_lives(after) - _lives(before)) * dot_print(key, dot)
+        change = self._fingerprint_change(key, [*gone, *fresh], old, siblings)
         if gone:
             self._many(_DROP_ENTRY, [(key, self._number(dot.author), dot.seq) for dot in gone])
-        if rows:
-            self._many(_PUT_ENTRY, rows)
+        for row in rows:
+            self._run(_PUT_ENTRY, row)
         self._tally.fingerprint = (self._tally.fingerprint + change) % FINGERPRINT_MODULUS
-        if is_conflicted(old) != is_conflicted(siblings):
-            added = is_conflicted(siblings)
-            self._run(
-                f"{'INSERT INTO conflicted VALUES (?)' if added else 'DELETE FROM conflicted WHERE path = ?'}", (key,)
-            )
+        clash_before, clash = is_conflicted(old), is_conflicted(siblings)
+        if clash and not clash_before:
+            self._run("INSERT OR IGNORE INTO conflicted VALUES (?)", (key,))
+        elif clash_before and not clash:
+            self._run("DELETE FROM conflicted WHERE path = ?", (key,))
         shown_before, shown = representative(old), representative(siblings)
         self._count(shown_before, -1)
         self._count(shown, 1)
@@ -148,7 +152,8 @@ class Transaction(Snapshot):
             self._run(_PUT_BASE, (key, *base_values(base)))
         if self._tally.pending and (rows := self._rows(_PENDING_AT, (key,))):
             lacking = _lacking(representative(self._siblings(key)), base.content if base else None)
-            self._put_pending(key, rows[0], (lacking, rows[0][1]))
+            missing, bare = rows[0]
+            self._put_pending(key, (missing, bare), (lacking, bare))
 
     def set_pending(self, path: RelPath) -> None:
         self._set_pending(_key(path))
@@ -223,10 +228,23 @@ class Transaction(Snapshot):
 
     # ---- within the store
 
-    def _author_number(self) -> int:
-        ((number,),) = self._rows("SELECT author FROM state")
-        assert number is not None, "renew_author comes before the first write"
-        return int(number)
+    def _own(self) -> int:
+        """The row of the author who writes here. Its sequence is counted in memory and written before it is read."""
+        if not self._own_number:
+            rows = self._rows("SELECT author.id, context FROM state JOIN author ON author.id = state.author")
+            assert rows, "renew_author comes before the first write"
+            self._own_number, self._own_seq = rows[0]
+            self._own_seq_written = self._own_seq
+        return self._own_number
+
+    def _write_seq(self) -> None:
+        if self._own_number and self._own_seq != self._own_seq_written:
+            self._run("UPDATE author SET context = ? WHERE id = ?", (self._own_seq, self._own_number))
+            self._own_seq_written = self._own_seq
+
+    def _vector(self, column: str) -> dict[Author, int]:
+        self._write_seq()
+        return super()._vector(column)
 
     def _number(self, author: Author) -> int:
         """The author's row, made on first sight."""
@@ -250,16 +268,25 @@ class Transaction(Snapshot):
             self._tally.files += sign
             self._tally.bytes += sign * shown.size
 
+    def _fingerprint_change(self, key: bytes, dots: list[Dot], old: Siblings, new: Siblings) -> int:
+        """What the fingerprint gains (or loses) where these dots go from `old` to `new`."""
+        change = 0
+        for dot in dots:
+            if gained := _lives(new.get(dot)) - _lives(old.get(dot)):
+                change += gained * dot_print(key, dot)
+        return change
+
     def _mark(self, key: bytes, shown: Version | None, *, bare: bool) -> None:
         """Make the path pending, or bring its pending row up to date with what is shown there now."""
-        missing = 0
-        if shown is not None and shown.size:
-            rows = self._rows(_CONTENT_AT, (key,))
-            missing = _lacking(shown, content_of_row(rows[0]) if rows else None)
-        rows = self._rows(_PENDING_AT, (key,))
-        self._put_pending(key, rows[0] if rows else None, (missing, int(bare)))
+        before = there = None
+        for of_base, *values in self._rows(_PENDING_AND_BASE, (key,)):
+            if of_base:
+                there = content_of_row(values)
+            else:
+                before = values[0], values[1]
+        self._put_pending(key, before, (_lacking(shown, there), int(bare)))
 
-    def _put_pending(self, key: bytes, old: Row | None, new: tuple[int, int]) -> None:
+    def _put_pending(self, key: bytes, old: tuple[int, int] | None, new: tuple[int, int]) -> None:
         if old == new:
             return
         old_missing, old_bare = old or (0, 0)
@@ -314,4 +341,4 @@ def _lives(version: Version | None) -> int:
 
 def _lacking(shown: Version | None, there: Content | None) -> int:
     """Bytes of what is shown at a path that are not at that path of this disk."""
-    return 0 if shown is None or shown.content == there else shown.size
+    return 0 if shown is None or not shown.size or shown.content == there else shown.size
