@@ -7,6 +7,7 @@ it. After the step the path is looked at again, until the answer is `Settled`.
 from dataclasses import dataclass
 
 from meerkat.core.resolve import Item, Outlook, copy_path, view
+from meerkat.model.dot import Dot
 from meerkat.model.path import RelPath
 from meerkat.model.version import FOLDER, Base, Kind, Siblings, Version
 
@@ -18,9 +19,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Put this version there (file, link or folder), in place of the base."""
+    """Put this version there (file, link or folder), in place of the base. `dots`: whoever wrote it will have it."""
 
     version: Version
+    dots: frozenset[Dot]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def plan(path: RelPath, siblings: Siblings, base: Base | None, living_below: boo
     if winner is None:
         return Settled() if base is None else Remove()
     if base is None or base.content != winner.content:
-        return Place(winner.version)
+        return Place(winner.version, winner.dots)
     if not outlook.implied and differs(base, winner.version):
         return Retouch(winner.version)
     if loser is not None:

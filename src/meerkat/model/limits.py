@@ -147,3 +147,13 @@ INDEX_FOLDERS_CACHED_MAX = 65_536  # folders remembered as marked within one tra
 INDEX_LOCATED_MAX = 8  # places named for one content or chunk; more would not help
 INDEX_CHECK_BYTES_MAX = 256 * MIB  # checked in whole after an unclean stop: about a second
 INDEX_COMPLETE_PENDING_MAX = 50_000  # pending paths looked through for `complete` inside a write
+
+# --- pulling and telling
+PULLS_MAX = 2  # questions for entries under way at once; news is asked for once, wherever it was announced
+PULL_RETRY_S = 0.5  # after an answer that did not help
+PARTS_WAITING_MAX = 8  # parts of one answer that wait to be kept aside; beyond that the stream waits
+ENTRIES_ASIDE_MIN = 4000  # entries of one answer held in memory; more lie in the index, aside
+SUMMARY_INTERVAL_S = 0.05  # own progress on one link at most this often
+SUMMARY_RELAY_S = 1.0  # others' progress is passed on this much later, for those who do not hear it directly
+CONTROL_PART_BYTES_MAX = 128 * KIB  # roster operations in one frame
+DIALS_AT_ONCE_MAX = 8

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from meerkat.model.dot import Author
+from meerkat.model.ids import NodeId
 from meerkat.node.ports import Index, Totals, Tx, View
 
 T = TypeVar("T")
@@ -21,6 +22,7 @@ class Books:
 
     Attributes:
         recovering: empty, or why no dots may be given yet (R11, R12): "join", "lost", "older".
+        pulled_whole: while recovering: a member's whole index was merged, the disk can be adopted.
         generation: grows with every transaction.
     """
 
@@ -34,7 +36,9 @@ class Books:
         self.complete: dict[Author, int] = {}
         self.fingerprint = b""
         self.totals = Totals(0, 0, 0, 0, 0)
+        self.author = Author(NodeId(""), 0)
         self.recovering = ""
+        self.pulled_whole = False
         self.generation = 0
 
     def on_written(self, listener: Callable[[], None]) -> None:
@@ -47,20 +51,17 @@ class Books:
     async def write(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in a transaction of its own; durable when this returns."""
 
-        def run() -> tuple[T, dict[Author, int], dict[Author, int], bytes, str]:
+        def run() -> tuple[T, dict[Author, int], dict[Author, int], bytes, Author, str]:
             with self._index.write() as tx:
                 result = work(tx)
                 recovering = (tx.meta("recovering") or b"").decode()
                 vectors = tx.context(), tx.floor(), tx.fingerprint()
-            return result, *vectors, recovering
+                author = tx.author()
+            return result, *vectors, author, recovering
 
-        (
-            result,
-            self.context,
-            self.floor,
-            self.fingerprint,
-            self.recovering,
-        ) = await asyncio.get_running_loop().run_in_executor(self._writer, run)
+        loop = asyncio.get_running_loop()
+        ended = await loop.run_in_executor(self._writer, run)
+        result, self.context, self.floor, self.fingerprint, self.author, self.recovering = ended
         self.generation += 1
         for listener in self._listeners:
             listener()

@@ -45,14 +45,14 @@ class Hub:
     _listeners: set["asyncio.Queue[Event]"] = field(default_factory=set)
     _problems: dict[str, tuple[Problem, bool]] = field(default_factory=dict)
 
-    def tell(self, kind: str, **data: object) -> None:
+    def tell(self, type_: str, /, **data: object) -> None:
         """Publish one event of a type from the contract's list."""
         self._seq += 1
         event: Event = {
             "epoch": self.epoch,
             "seq": self._seq,
             "at": now_text(),
-            "type": kind,
+            "type": type_,
             "node": self.node,
             "data": data,
         }
@@ -99,6 +99,10 @@ class Hub:
                 "file.failed", path=problem.path, reason=problem.reason.value, text=problem.text, hint=problem.hint
             )
             self.changed()
+
+    def problem(self, path: str) -> Problem | None:
+        kept = self._problems.get(path)
+        return None if kept is None else kept[0]
 
     def has_problem(self, path: str) -> bool:
         """Cheap and safe from any thread."""

@@ -4,7 +4,7 @@ Each reads, lets the core decide, and writes, all in one transaction, so that a 
 No disk, no network, no clock. What is derived (which paths wait) is refreshed in the same breath.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from meerkat.core import merge as merging
@@ -192,9 +192,18 @@ def job_at(view: View, path: RelPath) -> Job:
     return Job(path, step, base)
 
 
-def settle(tx: Tx, paths: Iterable[RelPath]) -> None:
-    """Strike the paths off the pending ones if they still are settled."""
+def settle(tx: Tx, paths: Iterable[RelPath], drop: Callable[[RelPath], bool]) -> None:
+    """Strike the paths off the pending ones if they still are settled, or are ignored here (`drop`)."""
     for path in paths:
+        if drop(path):
+            tx.clear_pending(path)
+        else:
+            refresh(tx, path)
+
+
+def derive_pending(tx: Tx) -> None:
+    """Derive anew which paths wait, from nothing but index and bases (other rules of ignoring, doubt)."""
+    for path in {entry.path for entry in tx.entries()} | {path for path, _ in tx.bases()}:
         refresh(tx, path)
 
 

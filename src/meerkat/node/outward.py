@@ -308,7 +308,8 @@ class Outward:
     ) -> tuple[list[tuple[RelPath, Base | None]], list[tuple[RelPath, Base | None]]]:
         if len(known) == 1:
             return known, []
-        small, large = [], []
+        small: list[tuple[RelPath, Base | None]] = []
+        large: list[tuple[RelPath, Base | None]] = []
         for path, base in known:
             try:
                 stat = self._root.lstat(path)

@@ -1,0 +1,132 @@
+"""Heads and progress, told to whoever does not know them yet.
+
+Heads: after every transaction each link is told of what its other end is not known to have. Progress: each node's
+`Summary` reaches every node, directly or (a little later) through others, so that a barrier or a status page on one
+node can speak of all. Everything said is monotone, so losing or repeating any of it does no harm.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from meerkat.model.dot import Author, beyond, joined
+from meerkat.model.frame import Heads, LinkFrame, LinkLost
+from meerkat.model.ids import NodeId
+from meerkat.model.limits import SUMMARY_INTERVAL_S, SUMMARY_RELAY_S
+from meerkat.model.member import Summary
+from meerkat.node.books import Books
+from meerkat.node.ports import Pipe
+
+log = logging.getLogger("meerkat.gossip")
+
+
+@dataclass(slots=True)
+class Hearer:
+    """One link, as somebody to be told.
+
+    Attributes:
+        knows: what the other end is known to have, or was told of.
+        has_heard: of each node's summary, the (run, counter) that the other end has.
+    """
+
+    node: NodeId
+    pipe: Pipe[LinkFrame]
+    knows: dict[Author, int]
+    has_heard: dict[NodeId, tuple[int, int]] = field(default_factory=dict)
+    due: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Gossip:
+    def __init__(self, self_id: NodeId, books: Books, on_summary: Callable[[Summary], None]) -> None:
+        self._self_id = self_id
+        self._books = books
+        self._on_summary = on_summary
+        self._hearers: dict[NodeId, Hearer] = {}
+        self.latest: dict[NodeId, Summary] = {}
+
+    def written(self) -> None:
+        """The context may have grown: tell the links."""
+        for hearer in self._hearers.values():
+            hearer.due.set()
+
+    def say(self, summary: Summary) -> None:
+        """This node's own progress."""
+        self.latest[self._self_id] = summary
+        for hearer in self._hearers.values():
+            hearer.due.set()
+
+    def heard_heads(self, node: NodeId, heads: dict[Author, int]) -> None:
+        hearer = self._hearers.get(node)
+        if hearer is not None:
+            hearer.knows = joined(hearer.knows, heads)
+
+    def heard_summary(self, node: NodeId, summary: Summary) -> None:
+        """A summary came over the link with `node`, its own or one that it passes on."""
+        stamp = (summary.run, summary.counter)
+        hearer = self._hearers.get(node)
+        if hearer is not None and stamp > hearer.has_heard.get(summary.node, (0, 0)):
+            hearer.has_heard[summary.node] = stamp
+        if summary.node == self._self_id:
+            return
+        known = self.latest.get(summary.node)
+        if known is None or stamp > (known.run, known.counter):
+            self.latest[summary.node] = summary
+            self._on_summary(summary)
+
+    def forget(self, node: NodeId) -> None:
+        """The node has left the pool."""
+        self.latest.pop(node, None)
+
+    async def attend(self, hearer: Hearer) -> None:
+        """Tell one link what it lacks, until it ends."""
+        self._hearers[hearer.node] = hearer
+        hearer.due.set()
+        loop = asyncio.get_running_loop()
+        said_at = relayed_at = float("-inf")
+        try:
+            while True:
+                wait = SUMMARY_RELAY_S if self._relayable(hearer) else None
+                try:
+                    await asyncio.wait_for(hearer.due.wait(), wait)
+                except TimeoutError:
+                    pass
+                hearer.due.clear()
+                await self._tell_heads(hearer)
+                now = loop.time()
+                if self._owes(hearer, self._self_id):
+                    if now - said_at >= SUMMARY_INTERVAL_S:
+                        said_at = now
+                        await self._tell_summary(hearer, self._self_id)
+                    else:
+                        loop.call_later(said_at + SUMMARY_INTERVAL_S - now, hearer.due.set)
+                if now - relayed_at >= SUMMARY_RELAY_S:
+                    relayed_at = now
+                    for node in self._relayable(hearer):
+                        await self._tell_summary(hearer, node)
+        except LinkLost:
+            pass
+        finally:
+            if self._hearers.get(hearer.node) is hearer:
+                del self._hearers[hearer.node]
+
+    async def _tell_heads(self, hearer: Hearer) -> None:
+        news = beyond(self._books.context, hearer.knows)
+        if news:
+            hearer.knows = joined(hearer.knows, news)
+            await hearer.pipe.send(Heads(news))
+
+    async def _tell_summary(self, hearer: Hearer, node: NodeId) -> None:
+        summary = self.latest.get(node)
+        if summary is not None:
+            hearer.has_heard[node] = (summary.run, summary.counter)
+            await hearer.pipe.send(summary)
+
+    def _owes(self, hearer: Hearer, node: NodeId) -> bool:
+        summary = self.latest.get(node)
+        return summary is not None and (summary.run, summary.counter) > hearer.has_heard.get(node, (0, 0))
+
+    def _relayable(self, hearer: Hearer) -> list[NodeId]:
+        return [
+            node for node in self.latest if node not in (self._self_id, hearer.node) and self._owes(hearer, node)
+        ]

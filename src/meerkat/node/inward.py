@@ -1,0 +1,327 @@
+"""Inward: from the index to the disk. Pending paths become steps, steps become commits.
+
+    pending -> plan -> obtain (stage) -> make durable -> intents -> place -> record
+
+One pass goes forwards through the pending paths (folders come before their contents), handing files to groups that
+run beside each other, then backwards for what is to be removed (contents before their folders). A path is held
+(claimed) from the decision to the record. Nothing is remembered about work: after any end, the plan is derived again.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meerkat.core.plan import KeepLoser, Place, Remove, Retouch, Settled
+from meerkat.model.limits import (
+    BULK_FILES_MAX,
+    COMMIT_BATCH_MAX,
+    FRESH_PATHS_MAX,
+    PLAN_BATCH_MAX,
+    RETRY_MAX_S,
+    RETRY_MIN_S,
+    SINGLE_CHUNK_BYTES_MAX,
+    SMALL_GROUP_BYTES_MAX,
+    SMALL_GROUPS_MAX,
+    STEP_IN_S,
+)
+from meerkat.model.path import ROOT, RelPath, parent, tree_key
+from meerkat.model.problem import Reason
+from meerkat.model.version import Kind
+from meerkat.node import ledger
+from meerkat.node.books import Books
+from meerkat.node.claims import Claims
+from meerkat.node.hub import Hub
+from meerkat.node.ledger import Job
+from meerkat.node.place import Outcome, Placer
+from meerkat.node.tasks import Tasks
+
+log = logging.getLogger("meerkat.inward")
+
+
+@dataclass(slots=True)
+class Delay:
+    """A path that could not be dealt with: when to try again, and how long the last wait was (seconds)."""
+
+    until: float
+    last: float
+
+
+class Inward:
+    """The half of the engine that puts down what the pool has.
+
+    Attributes:
+        idle: set while no step is under way and none is due.
+    """
+
+    def __init__(
+        self, books: Books, claims: Claims, hub: Hub, placer: Placer, tasks: Tasks, ignored: Callable[[RelPath], bool]
+    ) -> None:
+        self._books = books
+        self._claims = claims
+        self._hub = hub
+        self._placer = placer
+        self._tasks = tasks
+        self._ignored = ignored
+        self._wake = asyncio.Event()
+        self._delays: dict[RelPath, Delay] = {}
+        self._small_slots = asyncio.Semaphore(SMALL_GROUPS_MAX)
+        self._bulk_running = 0
+        self._small_running = 0
+        self._fresh: deque[RelPath] = deque(maxlen=FRESH_PATHS_MAX)
+        self._wanted: set[bytes] = set()
+        self.working = False
+
+    def fresh(self, paths: Sequence[RelPath]) -> None:
+        """Just merged: dealt with before whatever has been pending for longer."""
+        self._fresh.extend(paths)
+
+    def wake(self) -> None:
+        """Something may be pending (called after every transaction, cheap)."""
+        self._wake.set()
+
+    def sources_changed(self) -> None:
+        """A member came or has more now: what waited for a source is due."""
+        for path in list(self._delays):
+            problem = self._hub.problem(path)
+            if problem is not None and problem.reason is Reason.NO_SOURCE_ONLINE:
+                del self._delays[path]
+        self._wake.set()
+
+    @property
+    def busy(self) -> bool:
+        return self.working or bool(self._bulk_running or self._small_running)
+
+    async def run(self) -> None:
+        while True:
+            await self._sleep()
+            self._wake.clear()
+            if self._books.recovering:
+                continue
+            self.working = True
+            try:
+                while await self._pass():
+                    pass
+                self._forget_delays()
+            finally:
+                self.working = False
+                self._hub.changed()
+
+    def _forget_delays(self) -> None:
+        """Those that are due were met in this pass, or their paths are not pending any more."""
+        now = self._now()
+        for path in [path for path, delay in self._delays.items() if delay.until <= now]:
+            del self._delays[path]
+
+    async def _sleep(self) -> None:
+        now = self._now()
+        waits = [delay.until for delay in self._delays.values()]
+        timeout = max(0.0, min(waits) - now) if waits else None
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout)
+        except TimeoutError:
+            pass
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    # ---- one pass
+
+    async def _pass(self) -> bool:
+        """Walk the pending paths once each way. True when steps were taken that may have made others possible."""
+        generation = self._books.generation
+        moved = False
+        after = ROOT
+        while True:
+            batch = await self._jobs(after, backwards=False)
+            if not batch:
+                break
+            after = batch[-1].path
+            moved |= await self._forward(self._ready(await self._fresh_jobs()), urgent=True)
+            moved |= await self._forward(self._ready(batch))
+        before = ROOT
+        while True:
+            batch = await self._jobs(before, backwards=True)
+            if not batch:
+                break
+            before = batch[-1].path
+            moved |= await self._backward(self._ready(batch))
+        return moved and self._books.generation != generation
+
+    async def _jobs(self, after: RelPath, *, backwards: bool) -> list[Job]:
+        return await self._books.read(lambda view: ledger.jobs(view, after, PLAN_BATCH_MAX, backwards=backwards))
+
+    async def _fresh_jobs(self) -> list[Job]:
+        paths = list(dict.fromkeys(self._fresh))
+        self._fresh.clear()
+        if not paths:
+            return []
+        return await self._books.read(lambda view: [ledger.job_at(view, path) for path in sorted(paths, key=tree_key)])
+
+    def _ready(self, batch: Sequence[Job]) -> list[Job]:
+        now = self._now()
+        return [
+            job
+            for job in batch
+            if job.path not in self._claims and (job.path not in self._delays or self._delays[job.path].until <= now)
+        ]
+
+    async def _forward(self, batch: list[Job], *, urgent: bool = False) -> bool:
+        settled = [job.path for job in batch if isinstance(job.step, Settled) or self._ignored(job.path)]
+        if settled:
+            await self._books.write(lambda tx: ledger.settle(tx, settled, drop=self._ignored))
+            for path in settled:
+                self._clear(path)
+        small: list[Job] = []
+        folders: list[Job] = []
+        weight = 0
+        moved = False
+        for job in batch:
+            if self._ignored(job.path):
+                continue
+            match job.step:
+                case Place(version) if version.kind is Kind.FOLDER:
+                    folders.append(job)
+                    continue
+                case Place(version) if version.kind is Kind.FILE and version.size > SINGLE_CHUNK_BYTES_MAX:
+                    moved |= await self._flush_folders(folders)
+                    self._start_bulk(job)
+                case Place(version):
+                    small.append(job)
+                    weight += version.size
+                case Retouch():
+                    moved |= await self._held([job], self._placer.retouch([job]))
+                case KeepLoser(holder=True):
+                    moved |= await self._held([job], self._placer.keep_loser(job))
+                case KeepLoser():
+                    self._step_in_later(job)
+                case Remove() | Settled():
+                    pass
+            if len(small) >= COMMIT_BATCH_MAX or weight >= SMALL_GROUP_BYTES_MAX:
+                moved |= await self._flush_folders(folders)
+                await self._start_small(small, urgent=urgent)
+                small, weight = [], 0
+        moved |= await self._flush_folders(folders)
+        if small:
+            await self._start_small(small, urgent=urgent)
+        return moved
+
+    async def _backward(self, batch: list[Job]) -> bool:
+        removals = [
+            job
+            for job in batch
+            if isinstance(job.step, Remove)
+            and job.base is not None
+            and job.base.content.ident not in self._wanted
+            and not self._ignored(job.path)
+        ]
+        if not removals:
+            return False
+        return await self._held(removals, self._placer.remove(removals))
+
+    # ---- steps under way
+
+    async def _flush_folders(self, folders: list[Job]) -> bool:
+        if not folders:
+            return False
+        batch = list(folders)
+        folders.clear()
+        return await self._held(batch, self._placer.folders(batch))
+
+    async def _held(self, batch: list[Job], work: Coroutine[Any, Any, list[Outcome]]) -> bool:
+        """Run a step with its paths claimed; note how each ended."""
+        claimed = self._claims.take(job.path for job in batch)
+        try:
+            return self._note(await work)
+        finally:
+            self._claims.free(claimed)
+
+    async def _start_small(self, batch: list[Job], *, urgent: bool) -> None:
+        """A group of small files and links, beside the others; waits while too many groups run, unless it is urgent."""
+        if not urgent:
+            await self._small_slots.acquire()
+        self._small_running += 1
+        claimed = self._claims.take(job.path for job in batch)
+        contents = self._want(batch)
+
+        async def work() -> None:
+            try:
+                self._note(await self._placer.small(batch))
+            finally:
+                if not urgent:
+                    self._small_slots.release()
+                self._small_running -= 1
+                self._wanted -= contents
+                self._claims.free(claimed)
+                self._wake.set()
+
+        self._tasks.spawn(f"place {len(batch)} files", work())
+
+    def _start_bulk(self, job: Job) -> None:
+        """One large file, if a place is free; else it stays pending and is met again."""
+        if self._bulk_running >= BULK_FILES_MAX:
+            return
+        self._bulk_running += 1
+        claimed = self._claims.take([job.path])
+        contents = self._want([job])
+
+        async def work() -> None:
+            try:
+                self._note(await self._placer.bulk(job))
+            finally:
+                self._bulk_running -= 1
+                self._wanted -= contents
+                self._claims.free(claimed)
+                self._wake.set()
+
+        self._tasks.spawn(f"place {job.path}", work())
+
+    def _want(self, batch: list[Job]) -> set[bytes]:
+        """Contents being put down: nothing that holds them is removed meanwhile, it may be where they come from."""
+        contents: set[bytes] = {job.step.version.digest for job in batch if isinstance(job.step, Place)} - self._wanted - {b""}
+        self._wanted |= contents
+        return contents
+
+    def _step_in_later(self, job: Job) -> None:
+        """A loser that is not on this disk: its holders act first; this node only when nobody did for a while."""
+        delay = self._delays.get(job.path)
+        if delay is None:
+            self._delays[job.path] = Delay(self._now() + STEP_IN_S, STEP_IN_S)
+            return
+        del self._delays[job.path]
+        claimed = self._claims.take([job.path])
+
+        async def work() -> None:
+            try:
+                self._note(await self._placer.keep_loser(job))
+            finally:
+                self._claims.free(claimed)
+                self._wake.set()
+
+        self._tasks.spawn(f"step in {job.path}", work())
+
+    def _note(self, outcomes: list[Outcome]) -> bool:
+        """Remember what has to wait; True when something was done."""
+        done = False
+        for outcome in outcomes:
+            if outcome.problem is None and not outcome.later:
+                done = True
+                self._clear(outcome.path)
+                continue
+            before = self._delays.get(outcome.path)
+            wait = RETRY_MIN_S / 4 if before is None else min(RETRY_MAX_S, before.last * 2)
+            self._delays[outcome.path] = Delay(self._now() + wait, wait)
+            if outcome.problem is not None:
+                self._hub.trouble(outcome.problem, inward=True)
+        return done
+
+    def _clear(self, path: RelPath) -> None:
+        """The path is dealt with; what waited for it (a folder) need not wait longer."""
+        if self._delays:
+            self._delays.pop(path, None)
+            for below in [each for each in self._delays if parent(each) == path]:
+                del self._delays[below]
+        if self._hub.has_problem(path):
+            self._hub.healed(path)

@@ -1,0 +1,396 @@
+"""Links with other members: dialled or accepted, greeted, kept, lost, redialled.
+
+One coroutine per link (`_attend`) greets and then hands the three streams to the rooms that live on them: gossip and
+the roster on Link, `Puller` on Index, `Transfer` on Carry. Liveness is a hint: losing a link has no effect on data.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from meerkat import __version__
+from meerkat.core.liveness import Liveness
+from meerkat.core.overlay import Overlay, keep_which
+from meerkat.model.dot import dominates
+from meerkat.model.frame import (
+    PROTOCOL_VERSION_MAX,
+    PROTOCOL_VERSION_MIN,
+    Bye,
+    Heads,
+    Hello,
+    LinkFrame,
+    LinkLost,
+    Ping,
+    Pong,
+    RosterPart,
+)
+from meerkat.model.ids import NodeId
+from meerkat.model.limits import CONTROL_PART_BYTES_MAX, DIAL_TIMEOUT_S, DIALS_AT_ONCE_MAX
+from meerkat.model.member import Summary
+from meerkat.node.books import Books
+from meerkat.node.gossip import Gossip, Hearer
+from meerkat.node.hub import Hub
+from meerkat.node.ports import Connection
+from meerkat.node.pull import Puller, Source
+from meerkat.node.registry import Registry
+from meerkat.node.tasks import Tasks
+from meerkat.node.transfer import Transfer
+from meerkat.wire.client import DialFailed, dial
+from meerkat.wire.identity import Identity
+
+log = logging.getLogger("meerkat.peers")
+
+RECOVERING = "recovering"
+
+
+@dataclass(slots=True)
+class Linked:
+    """A link that stands."""
+
+    connection: Connection
+    hello: Hello
+    since: float
+
+
+class Peers:
+    """All links of this node.
+
+    Args:
+        on_links_changed: called when a link came or went.
+        on_outrun: a member remembers more of this node's own writes than this node does (R12).
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        registry: Registry,
+        books: Books,
+        gossip: Gossip,
+        puller: Puller,
+        transfer: Transfer,
+        hub: Hub,
+        tasks: Tasks,
+        rng: random.Random,
+        run: bytes,
+        on_links_changed: Callable[[], None],
+        on_outrun: Callable[[int], None],
+    ) -> None:
+        self._identity = identity
+        self._registry = registry
+        self._books = books
+        self._gossip = gossip
+        self._puller = puller
+        self._transfer = transfer
+        self._hub = hub
+        self._tasks = tasks
+        self._run = run
+        self._on_links_changed = on_links_changed
+        self._on_outrun = on_outrun
+        self._overlay = Overlay(identity.node, rng)
+        self._liveness = Liveness()
+        self._links: dict[NodeId, Linked] = {}
+        self._dialling: set[NodeId] = set()
+        self._dial_slots = asyncio.Semaphore(DIALS_AT_ONCE_MAX)
+        self._wake = asyncio.Event()
+        self._past_bytes = [0, 0]
+        self.last_seen: dict[NodeId, float] = {}
+        self.last_cause: dict[NodeId, str] = {}
+        self.stopping = False
+
+    # ---- what others ask
+
+    def linked(self) -> dict[NodeId, Linked]:
+        return dict(self._links)
+
+    def rtt_ms(self, node: NodeId) -> float | None:
+        return self._liveness.rtt_ms(node)
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes sent and received on all links since the start."""
+        sent, received = self._past_bytes
+        for link in self._links.values():
+            sent += link.connection.sent_bytes
+            received += link.connection.received_bytes
+        return sent, received
+
+    # ---- dialling
+
+    def roster_changed(self) -> None:
+        """Members came or went, or told new addresses."""
+        members = set(self._registry.members()) - {self._identity.node}
+        self._overlay.members(members, asyncio.get_running_loop().time())
+        for node, link in list(self._links.items()):
+            if node not in members:
+                self._tasks.spawn(f"cut {node}", self._cut(link, Bye("refused", "you are not a member any more")))
+        parts = self._registry.fresh_parts()
+        for part in parts:
+            for node, link in self._links.items():
+                self._tasks.spawn(f"roster to {node}", _send(link.connection, part))
+        self._wake.set()
+
+    def addresses_changed(self, node: NodeId) -> None:
+        self._overlay.addresses_changed(node)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Dial whoever should be linked, ping whoever is, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            now = loop.time()
+            for node in self._overlay.due(now):
+                if node not in self._links and node not in self._dialling:
+                    self._dialling.add(node)
+                    self._tasks.spawn(f"dial {node}", self._dial(node))
+            for node, number in self._liveness.due(now):
+                link = self._links.get(node)
+                if link is not None:
+                    self._tasks.spawn(f"ping {node}", _send(link.connection, Ping(number)))
+            for node in self._liveness.silent(now):
+                link = self._links.get(node)
+                if link is not None:
+                    self.last_cause[node] = "no answer"
+                    self._tasks.spawn(f"drop {node}", link.connection.close())
+            wakes = [at for at in (self._overlay.wake_at(), self._liveness.wake_at()) if at is not None]
+            timeout = max(0.01, min(wakes) - now) if wakes else None
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout)
+            except TimeoutError:
+                pass
+            self._wake.clear()
+
+    async def _dial(self, node: NodeId) -> None:
+        try:
+            async with self._dial_slots:
+                connection = await self._first_that_answers(node)
+        except DialFailed as error:
+            self.last_cause[node] = f"{error.address}: {error.cause}" if error.address else error.cause
+            self._overlay.dial_failed(node, asyncio.get_running_loop().time())
+            return
+        finally:
+            self._dialling.discard(node)
+            self._wake.set()
+        await self.accept(connection)
+
+    async def _first_that_answers(self, node: NodeId) -> Connection:
+        """Try all known addresses side by side; the first connection stays."""
+        member = self._registry.members().get(node)
+        addresses = self._registry.addresses(node)
+        if member is None or not addresses:
+            raise DialFailed("", "no_address", "it has told no address, it will dial itself")
+        attempts = {
+            self._tasks.spawn(f"dial {address}", dial(address, member, self._identity, DIAL_TIMEOUT_S))
+            for address in addresses
+        }
+        failure: DialFailed | None = None
+        winner: Connection | None = None
+        try:
+            while attempts and winner is None:
+                done, attempts = await asyncio.wait(attempts, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    error = task.exception()
+                    if isinstance(error, DialFailed):
+                        failure = error
+                    elif error is not None:
+                        raise error
+                    elif winner is None:
+                        winner = task.result()
+                    else:
+                        await task.result().close()
+        finally:
+            for task in attempts:
+                task.add_done_callback(self._close_late)
+                task.cancel()
+        if winner is None:
+            assert failure is not None
+            raise failure
+        self._registry.answered(node, winner.address)
+        return winner
+
+    def _close_late(self, task: "asyncio.Task[Connection]") -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._tasks.spawn("close a second connection", task.result().close())
+
+    # ---- a link
+
+    async def accept(self, connection: Connection) -> None:
+        """Greet a new connection and live on it until it ends (whoever dialled)."""
+        try:
+            hello = await asyncio.wait_for(self._greet(connection), DIAL_TIMEOUT_S)
+        except (LinkLost, TimeoutError) as error:
+            self.last_cause[connection.peer] = str(error) or "it did not greet in time"
+            await connection.close()
+            self._overlay.dial_failed(connection.peer, asyncio.get_running_loop().time())
+            return
+        refusal = self._refusal(hello, connection)
+        if refusal is None and self._is_surplus(connection, hello):
+            refusal = Bye("duplicate", "we are linked already")
+        if refusal is not None:
+            self.last_cause[connection.peer] = refusal.text
+            await _send(connection, refusal)
+            await connection.close()
+            return
+        old = self._links.get(connection.peer)
+        link = Linked(connection, hello, asyncio.get_running_loop().time())
+        self._links[connection.peer] = link
+        if old is not None:
+            self._tasks.spawn(f"replace {connection.peer}", self._cut(old, Bye("duplicate", "a newer link goes on")))
+        await self._attend(link)
+
+    async def _greet(self, connection: Connection) -> Hello:
+        books = self._books
+        features = (RECOVERING,) if books.recovering else ()
+        await connection.link.send(
+            Hello(
+                pool=self._registry.pool,
+                node=self._identity.node,
+                run=self._run,
+                version_min=PROTOCOL_VERSION_MIN,
+                version_max=PROTOCOL_VERSION_MAX,
+                features=features,
+                context=books.context,
+                floor=books.floor,
+                fingerprint=books.fingerprint,
+                roster_digest=self._registry.digest(),
+                software=f"meerkat {__version__}",
+            )
+        )
+        async for frame in connection.link.frames():
+            if isinstance(frame, Hello):
+                return frame
+            if isinstance(frame, Bye):
+                raise LinkLost(frame.text or frame.why)
+            raise LinkLost("it did not greet first")
+        raise LinkLost("it hung up")
+
+    def _refusal(self, hello: Hello, connection: Connection) -> Bye | None:
+        if self.stopping:
+            return Bye("down", "this node is stopping")
+        if hello.pool != self._registry.pool:
+            return Bye("refused", "that is another pool")
+        if hello.node != connection.peer or hello.node not in self._registry.members():
+            return Bye("refused", "you are not a member of this pool")
+        if hello.version_min > PROTOCOL_VERSION_MAX or hello.version_max < PROTOCOL_VERSION_MIN:
+            text = f"this node speaks versions {PROTOCOL_VERSION_MIN} to {PROTOCOL_VERSION_MAX} of the protocol"
+            return Bye("refused", f"{text}: upgrade the older of the two")
+        return None
+
+    def _is_surplus(self, connection: Connection, hello: Hello) -> bool:
+        """When both dialled, the connection that the lower id dialled stays; a restarted node's new one always does."""
+        old = self._links.get(connection.peer)
+        if old is None or old.hello.run != hello.run:
+            return False
+        return not keep_which(self._identity.node, connection.peer, old.connection.dialled, connection.dialled)
+
+    async def _attend(self, link: Linked) -> None:
+        node, connection, hello = link.connection.peer, link.connection, link.hello
+        loop = asyncio.get_running_loop()
+        own = max((seq for author, seq in hello.context.items() if author == self._books.author), default=0)
+        if own > self._books.context.get(self._books.author, 0):
+            self._on_outrun(own)
+        self._overlay.linked(node, loop.time())
+        self._liveness.opened(node, loop.time())
+        self.last_cause.pop(node, None)
+        if self._registry.digest() != hello.roster_digest:
+            for part in self._registry.all_parts(CONTROL_PART_BYTES_MAX):
+                await _send(connection, part)
+        source = Source(
+            node, connection.index, dict(hello.context), dict(hello.floor), recovering=RECOVERING in hello.features
+        )
+        if _unequal(self._books, hello):
+            log.error("%s and this node know the same writes and hold different ones: comparing everything", node)
+            source.doubted = True
+        hearer = Hearer(node, connection.link, dict(hello.context))
+        work = [
+            self._tasks.spawn(f"index {node}", _until_lost(self._puller.attend(source))),
+            self._tasks.spawn(f"carry {node}", _until_lost(self._transfer.attend(node, connection.carry))),
+            self._tasks.spawn(f"tell {node}", self._gossip.attend(hearer)),
+        ]
+        self._hub.tell("node.online", node=node, name=self._registry.name_of(node))
+        self._on_links_changed()
+        self._wake.set()
+        try:
+            await self._listen(link)
+        except LinkLost as error:
+            log.info("link with %s ended: %s", node, error)
+            self.last_cause.setdefault(node, str(error))
+        finally:
+            for task in work:
+                task.cancel()
+            self._ended(link)
+            await connection.close()
+
+    async def _listen(self, link: Linked) -> None:
+        """Frames of the Link stream; pings are answered before anything else."""
+        node = link.connection.peer
+        loop = asyncio.get_running_loop()
+        async for frame in link.connection.link.frames():
+            self._liveness.heard(node, loop.time())
+            match frame:
+                case Ping(number):
+                    await link.connection.link.send(Pong(number))
+                case Pong(number):
+                    self._liveness.answered(node, number, loop.time())
+                case Heads(vector):
+                    self._gossip.heard_heads(node, dict(vector))
+                    self._puller.heard(node, dict(vector))
+                case Summary():
+                    self._gossip.heard_summary(node, frame)
+                case RosterPart():
+                    await self._registry.take_in(frame)
+                case Bye(why, text):
+                    self.last_cause[node] = text or why
+                    return
+                case Hello():
+                    return
+
+    def _ended(self, link: Linked) -> None:
+        node = link.connection.peer
+        self._past_bytes[0] += link.connection.sent_bytes
+        self._past_bytes[1] += link.connection.received_bytes
+        if self._links.get(node) is not link:
+            return
+        del self._links[node]
+        now = asyncio.get_running_loop().time()
+        self.last_seen[node] = now
+        self._liveness.closed(node)
+        self._overlay.lost(node, now)
+        self._hub.tell("node.offline", node=node, name=self._registry.name_of(node), cause=self.last_cause.get(node, ""))
+        self._on_links_changed()
+        self._wake.set()
+
+    async def _cut(self, link: Linked, farewell: Bye) -> None:
+        await _send(link.connection, farewell)
+        await link.connection.close()
+
+    async def stop(self, farewell: Bye) -> None:
+        """Say goodbye on every link and close it."""
+        self.stopping = True
+        await asyncio.gather(*(self._cut(link, farewell) for link in self._links.values()))
+
+
+def _unequal(books: Books, hello: Hello) -> bool:
+    """Equal contexts must have equal fingerprints."""
+    return (
+        not books.recovering
+        and RECOVERING not in hello.features
+        and dominates(books.context, hello.context)
+        and dominates(hello.context, books.context)
+        and books.fingerprint != hello.fingerprint
+    )
+
+
+async def _send(connection: Connection, frame: LinkFrame) -> None:
+    try:
+        await connection.link.send(frame)
+    except LinkLost:
+        pass
+
+
+async def _until_lost(work: Coroutine[object, object, None]) -> None:
+    try:
+        await work
+    except LinkLost:
+        pass

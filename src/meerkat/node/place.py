@@ -1,0 +1,432 @@
+"""The steps of inward, one method each: stage, make durable, intend, exchange, record (MERGE rules R7-R9).
+
+Every method takes jobs whose paths are claimed and says how each ended. The order inside a commit is what makes any
+crash harmless: staged bytes are flushed before an intent speaks of them, intents are durable before the exchange, what
+came out is in the trash and the renames are durable before the index records the new base and strikes the intent.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from blake3 import blake3
+
+from meerkat.core.merge import dots_of
+from meerkat.core.plan import KeepLoser, Place, Remove, Retouch
+from meerkat.core.resolve import copy_path
+from meerkat.disk import commit
+from meerkat.disk.commit import Displaced, Occupied, Placed, Raced
+from meerkat.disk.root import Root
+from meerkat.disk.stage import Stage
+from meerkat.disk.trash import Trash
+from meerkat.model.ids import NodeId
+from meerkat.model.limits import COPY_NAMES_TRIED_MAX, SINGLE_CHUNK_BYTES_MAX
+from meerkat.model.path import RelPath, join
+from meerkat.model.problem import PathBlocked, Problem, Reason
+from meerkat.model.version import Base, Content, Kind, Siblings, Version
+from meerkat.node import ledger
+from meerkat.node.books import Books
+from meerkat.node.claims import Claims
+from meerkat.node.hub import Hub
+from meerkat.node.ledger import Job
+from meerkat.node.ports import Intent, Tx, View
+from meerkat.node.transfer import Transfer, likely_holders
+
+log = logging.getLogger("meerkat.place")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended for one path: done, blocked by a problem, or to be looked at again later."""
+
+    path: RelPath
+    problem: Problem | None = None
+    later: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A thing in the stage that is to go to a path, in place of `base`."""
+
+    path: RelPath
+    version: Version
+    base: Base | None
+    name: str
+    inode: int
+
+
+class Placer:
+    """Carries out steps on the disk."""
+
+    def __init__(
+        self,
+        root: Root,
+        stage: Stage,
+        trash: Trash,
+        books: Books,
+        claims: Claims,
+        hub: Hub,
+        transfer: Transfer,
+        threads: ThreadPoolExecutor,
+        look_again: Callable[[Sequence[RelPath]], None],
+        ignored: Callable[[RelPath], bool],
+    ) -> None:
+        self._root = root
+        self._stage = stage
+        self._trash = trash
+        self._books = books
+        self._claims = claims
+        self._hub = hub
+        self._transfer = transfer
+        self._threads = threads
+        self._look_again = look_again
+        self._ignored = ignored
+        self._counter = itertools.count()
+
+    # ---- putting things down
+
+    async def folders(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Make folders, those above first."""
+        return await self._make(jobs, "folder", self._stage.make_folder)
+
+    async def small(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Put down links and files of one chunk, made durable together."""
+        links = [job for job in jobs if _version(job).kind is Kind.SYMLINK]
+        files = [job for job in jobs if _version(job).kind is Kind.FILE]
+        outcomes = await self._make(links, "link", self._stage.make_link) if links else []
+        if not files:
+            return outcomes
+        by_name = {stage_name(job.path, _version(job)): job for job in files}
+
+        def on_blocked(name: str, problem: Problem) -> None:
+            outcomes.append(_blocked(by_name[name].path, problem))
+
+        wanted = [(name, _version(job), _hints(job)) for name, job in by_name.items()]
+        inodes = await self._transfer.small(wanted, on_blocked)
+        staged = [
+            Staged(by_name[name].path, _version(by_name[name]), by_name[name].base, name, inode)
+            for name, inode in inodes.items()
+        ]
+        return outcomes + await self._commit(staged)
+
+    async def bulk(self, job: Job) -> list[Outcome]:
+        """Put down one large file."""
+        version = _version(job)
+        name = stage_name(job.path, version)
+        try:
+            inode = await self._transfer.bulk(name, version, _hints(job))
+        except PathBlocked as error:
+            return [_blocked(job.path, error.problem)]
+        return await self._commit([Staged(job.path, version, job.base, name, inode)])
+
+    async def _make(self, jobs: Sequence[Job], prefix: str, make: Callable[[str, Version], int]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+
+        def make_all() -> list[Staged]:
+            made = []
+            for job in jobs:
+                name = f"{prefix}.{_tag(job.path)}"
+                try:
+                    made.append(Staged(job.path, _version(job), job.base, name, make(name, _version(job))))
+                except PathBlocked as error:
+                    outcomes.append(_blocked(job.path, error.problem))
+            return made
+
+        staged = await self._in_thread(make_all)
+        return outcomes + await self._commit(staged)
+
+    async def _commit(self, staged: Sequence[Staged]) -> list[Outcome]:
+        """Flush, intend, exchange, record: for all of a group at once."""
+        if not staged:
+            return []
+        try:
+            await self._in_thread(lambda: self._stage.flush([each.name for each in staged]))
+        except PathBlocked as error:
+            return [_blocked(each.path, error.problem) for each in staged]
+        ready = await self._books.write(lambda tx: self._intend(tx, staged))
+        outcomes = [Outcome(each.path, later=True) for each in staged if each not in ready]
+        placed, ended = await self._in_thread(partial(self._place_all, ready))
+        placed_paths = {path for path, _ in placed}
+        failed = [each.path for each in ready if each.path not in placed_paths]
+
+        def record(tx: Tx) -> None:
+            ledger.record_placed(tx, placed)
+            for path in failed:
+                tx.clear_intent(path)
+
+        await self._books.write(record)
+        for each in ready:
+            if each.path in placed_paths:
+                kind = each.version.kind.name.lower()
+                self._hub.tell("file.applied", path=each.path, kind=kind, size=each.version.size)
+        return outcomes + ended
+
+    def _intend(self, tx: Tx, staged: Sequence[Staged]) -> list[Staged]:
+        """Those that the pool still wants there; an intent for each."""
+        ready = []
+        for each in staged:
+            step, base = ledger.step_at(tx, each.path)
+            if isinstance(step, Place) and step.version == each.version and base == each.base:
+                tx.put_intent(Intent(each.path, each.version, each.name, each.inode, each.base))
+                ready.append(each)
+        return ready
+
+    def _place_all(self, ready: Sequence[Staged]) -> tuple[list[tuple[RelPath, Base | None]], list[Outcome]]:
+        """In a worker thread: the exchanges, then the folders' flush."""
+        placed: list[tuple[RelPath, Base | None]] = []
+        outcomes: list[Outcome] = []
+        for each in ready:
+            try:
+                result = commit.place(
+                    self._root, self._stage, each.path, each.name, each.inode, each.base, each.version
+                )
+                if isinstance(result, Placed):
+                    if result.old is not None and each.base is not None:
+                        self._discard(result.old, each.path, each.base.content)
+                    placed.append((each.path, result.base))
+                outcomes.append(self._outcome(each.path, result))
+            except PathBlocked as error:
+                outcomes.append(_blocked(each.path, error.problem))
+        commit.sync_parents(self._root, [path for path, _ in placed])
+        return placed, outcomes
+
+    def _outcome(self, path: RelPath, result: Placed | Raced | Displaced) -> Outcome:
+        match result:
+            case Placed():
+                return Outcome(path)
+            case Raced(why):
+                log.info("%s: %s", path, why)
+                self._look_again([path])
+                return Outcome(path, later=True)
+            case Displaced(name):
+                self.rescue(name, path)
+                return Outcome(path, later=True)
+
+    def _discard(self, name: str, path: RelPath, content: Content) -> None:
+        """What was replaced or removed on the pool's word goes to the trash; an empty folder just goes."""
+        if content.kind is Kind.FOLDER:
+            self._stage.drop(name)
+        else:
+            self._trash.keep(self._stage, name, path, content)
+
+    def rescue(self, name: str, path: RelPath) -> None:
+        """A person's bytes lie under a stage name: back to the path if it is free, else beside it, else the trash."""
+        content = self._stage.content(name)
+        if content is None:
+            return
+        beside = copy_path(path, content)
+        for target in (path, beside):
+            if commit.put_back(self._root, self._stage, name, target):
+                self._look_again([path, target])
+                return
+        self._trash.keep(self._stage, name, path, content)
+        self._look_again([path, beside])
+
+    # ---- metadata and removals
+
+    async def retouch(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Set bits and times of what is there already."""
+        outcomes: list[Outcome] = []
+        placed: list[tuple[RelPath, Base | None]] = []
+
+        def touch_all() -> None:
+            for job in jobs:
+                assert isinstance(job.step, Retouch)
+                assert job.base is not None
+                try:
+                    result = commit.set_metadata(self._root, job.path, job.base, job.step.version)
+                except PathBlocked as error:
+                    outcomes.append(_blocked(job.path, error.problem))
+                    continue
+                if isinstance(result, Raced):
+                    self._look_again([job.path])
+                    outcomes.append(Outcome(job.path, later=True))
+                else:
+                    placed.append((job.path, result))
+                    outcomes.append(Outcome(job.path))
+
+        await self._in_thread(touch_all)
+        await self._books.write(lambda tx: _record_touched(tx, placed))
+        return outcomes
+
+    async def remove(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Take things away, in the order given (contents before their folders); files and links go to the trash."""
+        names = {job.path: f"out.{_tag(job.path)}.{next(self._counter)}" for job in jobs}
+
+        def intend(tx: Tx) -> list[Job]:
+            ready = []
+            for job in jobs:
+                step, base = ledger.step_at(tx, job.path)
+                if isinstance(step, Remove) and base == job.base and base is not None:
+                    if base.content.kind is not Kind.FOLDER:
+                        tx.put_intent(Intent(job.path, None, names[job.path], 0, base))
+                    ready.append(job)
+            return ready
+
+        ready = await self._books.write(intend)
+        placed, outcomes = await self._in_thread(partial(self._remove_all, ready, names))
+        gone = {path for path, _ in placed}
+
+        def record(tx: Tx) -> None:
+            ledger.record_placed(tx, placed)
+            for job in ready:
+                if job.path not in gone:
+                    tx.clear_intent(job.path)
+            for outcome in outcomes:
+                if outcome.problem is not None and outcome.problem.reason is Reason.IGNORED_THERE:
+                    tx.clear_pending(outcome.path)  # kept on purpose: waiting would never end
+
+        await self._books.write(record)
+        for path in gone:
+            self._hub.tell("file.applied", path=path, kind="deleted", size=0)
+        return outcomes
+
+    def _remove_all(
+        self, ready: Sequence[Job], names: dict[RelPath, str]
+    ) -> tuple[list[tuple[RelPath, Base | None]], list[Outcome]]:
+        gone: list[tuple[RelPath, Base | None]] = []
+        outcomes: list[Outcome] = []
+        for job in ready:
+            assert job.base is not None
+            try:
+                if job.base.content.kind is Kind.FOLDER:
+                    outcome = self._remove_folder(job.path, job.base)
+                else:
+                    result = commit.remove(self._root, self._stage, job.path, names[job.path], job.base)
+                    if isinstance(result, Placed):
+                        self._discard(names[job.path], job.path, job.base.content)
+                    outcome = self._outcome(job.path, result)
+            except PathBlocked as error:
+                outcome = _blocked(job.path, error.problem)
+            outcomes.append(outcome)
+            if outcome.problem is None and not outcome.later:
+                gone.append((job.path, None))
+        commit.sync_parents(self._root, [path for path, _ in gone])
+        return gone, outcomes
+
+    def _remove_folder(self, path: RelPath, base: Base) -> Outcome:
+        result = commit.remove_folder(self._root, path, base)
+        match result:
+            case Placed():
+                return Outcome(path)
+            case Raced():
+                self._look_again([path])
+                return Outcome(path, later=True)
+            case Occupied(names):
+                kept = [name for name in names if self._ignored(join(path, name))]
+                if kept and len(kept) == len(names):
+                    text = f"deleted elsewhere, kept here: it still holds {kept[0]!r}, which is ignored"
+                    hint = "delete the folder here if nothing in it is needed"
+                    return _blocked(path, Problem(path, Reason.IGNORED_THERE, text, hint))
+                self._look_again([join(path, name) for name in names])
+                return Outcome(path, later=True)
+
+    # ---- losers
+
+    async def keep_loser(self, job: Job) -> list[Outcome]:
+        """R7: the loser's bytes to the copy's name first, durable; then its dots go, in one transaction."""
+        assert isinstance(job.step, KeepLoser)
+        loser, copy = job.step.loser, job.step.copy
+        for _ in range(COPY_NAMES_TRIED_MAX):
+            siblings, base = await self._books.read(partial(_at, copy))
+            seen = await self._in_thread(partial(self._root.lstat, copy))
+            if seen != (None if base is None else base.stat) or copy in self._claims:
+                self._look_again([copy])
+                return [Outcome(job.path, later=True)]
+            if dots_of(siblings, loser.content) or base is None or base.content == loser.content:
+                break
+            copy = copy_path(copy, loser.content)  # taken by other content
+        else:
+            return [Outcome(job.path, later=True)]
+        claimed = self._claims.take([copy])
+        try:
+            copy_base = None
+            if not dots_of(siblings, loser.content) and base is None:
+                copy_base = await self._put_copy(job, loser.version, copy)
+                if copy_base is None:
+                    return [Outcome(job.path, later=True)]
+            await self._books.write(lambda tx: ledger.keep_loser(tx, job.path, loser.content, copy, copy_base))
+        except PathBlocked as error:
+            return [_blocked(job.path, error.problem)]
+        finally:
+            self._claims.free(claimed)
+        self._hub.tell("conflict.opened", path=job.path, copy=copy)
+        return [Outcome(job.path)]
+
+    async def _put_copy(self, job: Job, version: Version, copy: RelPath) -> Base | None:
+        name = stage_name(copy, version)
+        inode = await self._stage_copy(job, version, name)
+        await self._in_thread(partial(self._stage.flush, [name]))
+        result = await self._in_thread(partial(commit.place, self._root, self._stage, copy, name, inode, None, version))
+        if not isinstance(result, Placed):
+            self._look_again([copy])
+            return None
+        await self._in_thread(partial(commit.sync_parents, self._root, [copy]))
+        return result.base
+
+    async def _stage_copy(self, job: Job, version: Version, name: str) -> int:
+        """The loser's bytes in the stage: from this disk when it shows them, else from whoever has them."""
+        if version.kind is Kind.SYMLINK:
+            return await self._in_thread(partial(self._stage.make_link, name, version))
+        if version.size <= SINGLE_CHUNK_BYTES_MAX:
+            problems: list[Problem] = []
+            inodes = await self._transfer.small([(name, version, ())], lambda _, problem: problems.append(problem))
+            if problems:
+                raise PathBlocked(problems[0])
+            return inodes[name]
+        base = job.base
+        if base is not None and base.content == version.content:
+
+            def copy() -> int | None:
+                self._stage.prepare(name, version.size)
+                whole = self._stage.copy_from(name, 0, job.path, base, 0, version.size, version.digest)
+                return self._stage.seal(name, version) if whole else None
+
+            inode = await self._in_thread(copy)
+            if inode is not None:
+                return inode
+        return await self._transfer.bulk(name, version, ())
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _at(path: RelPath, view: View) -> tuple[Siblings, Base | None]:
+    return view.siblings(path), view.base(path)
+
+
+def stage_name(path: RelPath, version: Version) -> str:
+    """Where a file is assembled: found again by content and path after a restart, so downloads resume."""
+    return f"{version.content.ident.hex()[:40] or 'nothing'}.{_tag(path)}"
+
+
+def _tag(path: RelPath) -> str:
+    return blake3(path.encode()).hexdigest()[:12]
+
+
+def _version(job: Job) -> Version:
+    assert isinstance(job.step, Place)
+    return job.step.version
+
+
+def _hints(job: Job) -> tuple[NodeId, ...]:
+    assert isinstance(job.step, Place)
+    return likely_holders(job.step.dots)
+
+
+def _blocked(path: RelPath, problem: Problem) -> Outcome:
+    return Outcome(path, Problem(path, problem.reason, problem.text, problem.hint))
+
+
+def _record_touched(tx: Tx, placed: Sequence[tuple[RelPath, Base | None]]) -> None:
+    for path, base in placed:
+        tx.put_base(path, base)
+        # not refreshed: where the file system cannot hold the exact time or bits, trying again would not help
+        tx.clear_pending(path)

@@ -1,0 +1,91 @@
+"""Answering other nodes' questions for content, in worker threads.
+
+Invariant (G9): no byte is served that was not just checked against the digest it was asked by. A file that rotted or
+changed since it was hashed is not served; neither is anything that the index does not know as shared content.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+from blake3 import blake3
+
+from meerkat.disk.root import Root, stat_of
+from meerkat.disk.stage import Stage
+from meerkat.model.frame import Piece
+from meerkat.model.ids import Digest
+from meerkat.model.limits import CHUNK_BYTES_MAX
+from meerkat.model.path import RelPath
+from meerkat.model.problem import PathBlocked
+from meerkat.model.version import Base, Content, Kind
+from meerkat.node.ports import View
+
+
+class Partials(Protocol):
+    """What is being assembled here: the stage names that hold (a part of) a content."""
+
+    def staged(self, content: Digest) -> list[str]: ...
+
+
+def serve(view: View, root: Root, stage: Stage, partials: Partials, pieces: tuple[Piece, ...]) -> list[bytes | None]:
+    """The bytes of each piece, or None where this node cannot give them."""
+    return [_piece(view, root, stage, partials, piece) for piece in pieces]
+
+
+def _piece(view: View, root: Root, stage: Stage, partials: Partials, piece: Piece) -> bytes | None:
+    if piece.recipe:
+        packed = view.recipe(piece.object)
+        return None if packed is None else packed[piece.offset : piece.offset + piece.length]
+    for path, base in view.locate_content(Content(Kind.FILE, piece.object)):
+        data = read_file(root, path, base, piece.offset, piece.length)
+        if data is not None and blake3(data).digest() == piece.digest:
+            return data
+    for name in partials.staged(piece.object):
+        data = stage.read(name, piece.offset, piece.length)
+        if len(data) == piece.length and blake3(data).digest() == piece.digest:
+            return data
+    return None
+
+
+def read_file(root: Root, path: RelPath, base: Base, offset: int, length: int) -> bytes | None:
+    """`length` bytes of a file that still looks as its base says, else None."""
+    try:
+        descriptor = root.open_read(path)
+    except (OSError, PathBlocked):
+        return None
+    try:
+        if stat_of(os.fstat(descriptor)) != base.stat:
+            return None
+        data = os.pread(descriptor, min(length, CHUNK_BYTES_MAX), offset)
+        return data if len(data) == length else None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def into_messages(
+    answers: list[bytes | None], bytes_max: int, items_max: int, send: Callable[[int, tuple[bytes, ...]], None]
+) -> list[int]:
+    """Cut answers into runs of consecutive pieces of bounded size; calls `send(first, data)` for each run.
+
+    Returns:
+        the indexes that are lacking.
+    """
+    lacking: list[int] = []
+    run: list[bytes] = []
+    first = weight = 0
+    for index, data in enumerate(answers):
+        if data is None:
+            lacking.append(index)
+        if run and (data is None or weight + len(data) > bytes_max or len(run) >= items_max):
+            send(first, tuple(run))
+            run, weight = [], 0
+        if data is not None:
+            if not run:
+                first = index
+            run.append(data)
+            weight += len(data)
+    if run:
+        send(first, tuple(run))
+    return lacking

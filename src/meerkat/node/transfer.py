@@ -1,0 +1,409 @@
+"""Content over the Carry streams: asked for and served in both directions, assembled in the stage.
+
+`core/fetch` decides what to ask from whom; this room sends the questions, checks every answer against its digest and
+lays the bytes down. The only back-and-forth of the house is in here. Memory is bounded by the in-flight limits: a
+large file is never held, only a window of its chunks.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from blake3 import blake3
+
+from meerkat.core import fetch
+from meerkat.disk.root import Root
+from meerkat.disk.stage import Stage
+from meerkat.model.dot import Dot
+from meerkat.model.frame import Cancel, CarryFrame, Give, Lack, LinkLost, Piece, PieceAsk
+from meerkat.model.ids import Digest, NodeId
+from meerkat.model.limits import (
+    ASKS_IN_SERVICE_MAX,
+    BULK_WINDOW_CHUNKS,
+    CHUNK_BYTES_MAX,
+    PIECES_PER_ASK_MAX,
+    RECIPE_BYTES_MAX,
+)
+from meerkat.model.problem import PathBlocked, Problem, Reason
+from meerkat.model.recipe import Chunk, Recipe, RecipeFault, unpack_recipe
+from meerkat.model.version import Version
+from meerkat.node.books import Books
+from meerkat.node.hub import Hub
+from meerkat.node.ports import Pipe, View
+from meerkat.node.serve import into_messages, read_file, serve
+from meerkat.node.tasks import Tasks
+
+log = logging.getLogger("meerkat.transfer")
+
+T = TypeVar("T")
+
+
+class Transfer:
+    """Fetches what is wanted, serves what is asked."""
+
+    def __init__(
+        self,
+        root: Root,
+        stage: Stage,
+        books: Books,
+        hub: Hub,
+        threads: ThreadPoolExecutor,
+        tasks: Tasks,
+        rng: random.Random,
+    ) -> None:
+        self._root = root
+        self._stage = stage
+        self._books = books
+        self._hub = hub
+        self._threads = threads
+        self._tasks = tasks
+        self._rng = rng
+        self._fetch = fetch.Fetch(rng)
+        self._pipes: dict[NodeId, Pipe[CarryFrame]] = {}
+        self._asked: dict[tuple[NodeId, int], tuple[Piece, ...]] = {}
+        self._waiting: dict[Piece, asyncio.Future[bytes]] = {}
+        self._wanters: dict[Piece, int] = {}
+        self._partials: dict[Digest, set[str]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    # ---- sources
+
+    async def attend(self, node: NodeId, pipe: Pipe[CarryFrame]) -> None:
+        """Ask and serve over one member's Carry stream until it ends."""
+        self._pipes[node] = pipe
+        serving: dict[int, asyncio.Task[None]] = {}
+        slots = asyncio.Semaphore(ASKS_IN_SERVICE_MAX)
+        self._handle(fetch.SourceOpened(node))
+        try:
+            async for frame in pipe.frames():
+                match frame:
+                    case PieceAsk(id=number):
+                        await slots.acquire()
+                        task = self._tasks.spawn(f"serve {node} {number}", self._serve(pipe, frame, slots))
+                        serving[number] = task
+                        task.add_done_callback(partial(_forget, serving, number))
+                    case Give():
+                        self._given(node, frame)
+                    case Lack():
+                        self._lacked(node, frame)
+                    case Cancel(id=number):
+                        if number in serving:
+                            serving[number].cancel()
+        finally:
+            for task in list(serving.values()):
+                task.cancel()
+            if self._pipes.get(node) is pipe:
+                del self._pipes[node]
+                for key in [key for key in self._asked if key[0] == node]:
+                    del self._asked[key]
+                self._handle(fetch.SourceClosed(node))
+
+    def progressed(self, node: NodeId) -> None:
+        """That node has more than before: what it lacked it may have now."""
+        if node in self._pipes:
+            self._handle(fetch.SourceProgressed(node))
+
+    def staged(self, content: Digest) -> list[str]:
+        """The stage names in which that content is being assembled (see `serve`)."""
+        return list(self._partials.get(content, ()))
+
+    async def _serve(self, pipe: Pipe[CarryFrame], ask: PieceAsk, slots: asyncio.Semaphore) -> None:
+        try:
+            answers = await self._in_thread(
+                lambda: self._books.read_here(lambda view: serve(view, self._root, self._stage, self, ask.pieces))
+            )
+            frames: list[Give] = []
+            lacking = into_messages(
+                answers,
+                CHUNK_BYTES_MAX,
+                PIECES_PER_ASK_MAX,
+                lambda first, data: frames.append(Give(ask.id, first, data)),
+            )
+            if lacking:
+                await pipe.send(Lack(ask.id, tuple(lacking)))
+            for frame in frames:
+                await pipe.send(frame)
+        except LinkLost:
+            pass
+        finally:
+            slots.release()
+
+    # ---- the machine and its answers
+
+    def _handle(self, event: fetch.Event) -> None:
+        loop = asyncio.get_running_loop()
+        for command in self._fetch.handle(event, loop.time()):
+            match command:
+                case fetch.SendAsk(node, number, pieces):
+                    self._asked[node, number] = pieces
+                    self._tasks.spawn(f"ask {node} {number}", self._send(node, PieceAsk(number, pieces)))
+                case fetch.CancelAsk(node, number):
+                    self._asked.pop((node, number), None)
+                    self._tasks.spawn(f"cancel {node} {number}", self._send(node, Cancel(number)))
+                case fetch.ReportStuck(piece):
+                    self._stuck(piece)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wake_at = self._fetch.wake_at()
+        if wake_at is not None:
+            self._timer = loop.call_at(wake_at, self._handle, fetch.Tick())
+
+    async def _send(self, node: NodeId, frame: CarryFrame) -> None:
+        pipe = self._pipes.get(node)
+        if pipe is not None:
+            try:
+                await pipe.send(frame)
+            except LinkLost:
+                pass  # the reader's end tells the machine
+
+    def _given(self, node: NodeId, give: Give) -> None:
+        pieces = self._asked.get((node, give.id))
+        if pieces is None:
+            return  # an answer to a question given up
+        for index, data in enumerate(give.data, give.first):
+            if index >= len(pieces):
+                return
+            piece = pieces[index]
+            if not _is(piece, data):
+                log.warning("%s gave wrong bytes for %s", node, piece.object.hex()[:12])
+                self._handle(fetch.PieceSpoiled(node, piece))
+                continue
+            self._hub.traffic.received += len(data)
+            future = self._waiting.get(piece)
+            if future is not None and not future.done():
+                future.set_result(data)
+            self._handle(fetch.PieceArrived(node, give.id, piece))
+
+    def _lacked(self, node: NodeId, lack: Lack) -> None:
+        pieces = self._asked.get((node, lack.id))
+        for index in lack.pieces if pieces is not None else ():
+            if pieces is not None and index < len(pieces):
+                self._handle(fetch.PieceLacked(node, lack.id, pieces[index]))
+
+    def _stuck(self, piece: Piece) -> None:
+        future = self._waiting.get(piece)
+        if future is not None and not future.done():
+            future.set_exception(PathBlocked(_no_source()))
+
+    # ---- wanting
+
+    async def piece(self, piece: Piece, *, urgent: bool, hints: tuple[NodeId, ...] = ()) -> bytes:
+        """The checked bytes of one piece, from whoever has it.
+
+        Raises:
+            PathBlocked: no_source_online, when no linked member has it.
+        """
+        if not self._pipes:
+            raise PathBlocked(_no_source())
+        future = self._waiting.get(piece)
+        if future is None or future.done():
+            future = self._waiting[piece] = asyncio.get_running_loop().create_future()
+        self._wanters[piece] = self._wanters.get(piece, 0) + 1
+        self._handle(fetch.PieceWanted(fetch.Want(piece, hints, urgent)))
+        try:
+            return await asyncio.shield(future)
+        finally:
+            self._wanters[piece] -= 1
+            arrived = future.done() and not future.cancelled() and future.exception() is None
+            if not self._wanters[piece]:
+                del self._wanters[piece]
+                if self._waiting.get(piece) is future:
+                    del self._waiting[piece]
+            if not arrived:
+                self._handle(fetch.PieceUnwanted(piece))
+
+    # ---- assembling
+
+    async def small(
+        self, wanted: Sequence[tuple[str, Version, tuple[NodeId, ...]]], on_blocked: Callable[[str, Problem], None]
+    ) -> dict[str, int]:
+        """Stage files of one chunk, many together.
+
+        Args:
+            wanted: stage name, version, likely holders.
+            on_blocked: called for each that cannot be had now.
+
+        Returns:
+            the inode of each name that is staged (checked, not yet durable).
+        """
+        local = await self._in_thread(
+            lambda: self._books.read_here(partial(self._read_local, [v for _, v, _ in wanted]))
+        )
+        pieces = [self._whole(version, local, hints) for _, version, hints in wanted]
+        contents = await asyncio.gather(*pieces, return_exceptions=True)
+        ready: list[tuple[str, Version, bytes]] = []
+        for (name, version, _), data in zip(wanted, contents, strict=True):
+            if isinstance(data, PathBlocked):
+                on_blocked(name, data.problem)
+            elif isinstance(data, BaseException):
+                raise data
+            else:
+                ready.append((name, version, data))
+        inodes, troubles = await self._in_thread(partial(self._write_all, ready))
+        for name, problem in troubles:
+            on_blocked(name, problem)
+        return inodes
+
+    def _read_local(self, versions: Iterable[Version], view: View) -> dict[Digest, bytes]:
+        found: dict[Digest, bytes] = {}
+        for version in versions:
+            if not version.size or version.digest in found:
+                continue
+            for path, base in view.locate_content(version.content):
+                data = read_file(self._root, path, base, 0, version.size)
+                if data is not None and blake3(data).digest() == version.digest:
+                    found[version.digest] = data
+                    self._hub.traffic.reused += len(data)
+                    break
+        return found
+
+    async def _whole(self, version: Version, local: dict[Digest, bytes], hints: tuple[NodeId, ...]) -> bytes:
+        if not version.size:
+            return b""
+        if version.digest in local:
+            return local[version.digest]
+        if version.size > CHUNK_BYTES_MAX:
+            raise PathBlocked(_lie("a file of this size needs a recipe"))
+        return await self.piece(Piece(version.digest, 0, version.size, version.digest), urgent=True, hints=hints)
+
+    def _write_all(self, ready: list[tuple[str, Version, bytes]]) -> tuple[dict[str, int], list[tuple[str, Problem]]]:
+        inodes, troubles = {}, []
+        for name, version, data in ready:
+            try:
+                inodes[name] = self._stage.write_small(name, data, version)
+            except PathBlocked as error:
+                troubles.append((name, error.problem))
+        return inodes, troubles
+
+    async def bulk(self, name: str, version: Version, hints: tuple[NodeId, ...]) -> int:
+        """Stage a file of several chunks: what the stage and this disk already have, then the rest from members.
+
+        Returns:
+            the staged inode; the whole was checked against its digest.
+
+        Raises:
+            PathBlocked: with the reason; what has been fetched stays for the next try.
+        """
+        names = self._partials.setdefault(version.digest, set())
+        names.add(name)
+        try:
+            recipe = await self._recipe(version, hints)
+            missing = await self._in_thread(partial(self._prepare, name, version, recipe))
+            missing = await self._in_thread(lambda: self._books.read_here(partial(self._fill_from_here, name, missing)))
+            await self._fill_from_members(name, version, missing, hints)
+            inode = await self._in_thread(partial(self._stage.seal, name, version))
+            await self._books.write(lambda tx: tx.put_chunks(version.digest, recipe.chunks))
+            return inode
+        finally:
+            names.discard(name)
+            if not names:
+                self._partials.pop(version.digest, None)
+
+    async def _recipe(self, version: Version, hints: tuple[NodeId, ...]) -> Recipe:
+        packed = await self._books.read(lambda view: view.recipe(version.recipe))
+        if packed is None:
+            parts: list[bytes] = []
+            while not parts or (len(parts[-1]) == CHUNK_BYTES_MAX and len(parts) * CHUNK_BYTES_MAX < RECIPE_BYTES_MAX):
+                offset = len(parts) * CHUNK_BYTES_MAX
+                part = Piece(version.recipe, offset, CHUNK_BYTES_MAX, recipe=True)
+                parts.append(await self.piece(part, urgent=True, hints=hints))
+            fetched = b"".join(parts)
+            if blake3(fetched).digest() != version.recipe:
+                raise PathBlocked(_lie("its recipe is not the one announced"))
+            await self._books.write(lambda tx: tx.put_recipe(version.recipe, fetched))
+            packed = fetched
+        try:
+            return unpack_recipe(packed, version.size)
+        except RecipeFault as error:
+            raise PathBlocked(_lie(f"its recipe is wrong: {error}")) from error
+
+    def _prepare(self, name: str, version: Version, recipe: Recipe) -> list[Chunk]:
+        """Make the staged file, or keep what an earlier try left: returns the chunks that are not in it."""
+        existed = self._stage.inode(name) is not None
+        self._stage.prepare(name, version.size)
+        if not existed:
+            return list(recipe.chunks)
+        missing = []
+        for chunk in recipe.chunks:
+            if blake3(self._stage.read(name, chunk.offset, chunk.length)).digest() != chunk.digest:
+                missing.append(chunk)
+            else:
+                self._hub.traffic.reused += chunk.length
+        return missing
+
+    def _fill_from_here(self, name: str, chunks: list[Chunk], view: View) -> list[Chunk]:
+        missing = []
+        for chunk in chunks:
+            for place in view.locate_chunk(chunk.digest):
+                if place.length == chunk.length and self._stage.copy_from(
+                    name, chunk.offset, place.path, place.base, place.offset, place.length, chunk.digest
+                ):
+                    self._hub.traffic.reused += chunk.length
+                    break
+            else:
+                missing.append(chunk)
+        return missing
+
+    async def _fill_from_members(
+        self, name: str, version: Version, chunks: list[Chunk], hints: tuple[NodeId, ...]
+    ) -> None:
+        """Fetch a window of chunks at a time, in random order: nodes that fetch the same file then have different
+        parts to offer each other."""
+        self._rng.shuffle(chunks)
+        rest = iter(chunks)
+        total, done = len(chunks), 0
+
+        async def worker() -> None:
+            nonlocal done
+            for chunk in rest:
+                piece = Piece(version.digest, chunk.offset, chunk.length, chunk.digest)
+                data = await self.piece(piece, urgent=False, hints=hints)
+                await self._in_thread(partial(self._stage.write, name, chunk.offset, data))
+                done += 1
+                if done % BULK_WINDOW_CHUNKS == 0:
+                    self._hub.tell("transfer.progress", digest=version.digest.hex(), done=done, total=total)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(BULK_WINDOW_CHUNKS, len(chunks))):
+                    group.create_task(worker())
+        except ExceptionGroup as failed:  # the others were cancelled; one reason is enough
+            raise failed.exceptions[0] from None
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _forget(serving: dict[int, asyncio.Task[None]], number: int, _: asyncio.Task[None]) -> None:
+    serving.pop(number, None)
+
+
+def _is(piece: Piece, data: bytes) -> bool:
+    """True when the bytes are what the piece names, as far as one piece can tell."""
+    if piece.recipe:
+        whole = piece.offset == 0 and len(data) < piece.length
+        return len(data) <= piece.length and (not whole or blake3(data).digest() == piece.object)
+    return len(data) == piece.length and blake3(data).digest() == piece.digest
+
+
+def _no_source() -> Problem:
+    return Problem(
+        "",
+        Reason.NO_SOURCE_ONLINE,
+        "no member that is online has these bytes",
+        "it arrives when one that has them is back",
+    )
+
+
+def _lie(text: str) -> Problem:
+    return Problem("", Reason.DIGEST_MISMATCH, text, "scan the folder on the node that wrote it")
+
+
+def likely_holders(dots: Iterable[Dot]) -> tuple[NodeId, ...]:
+    """Whoever wrote a version has its bytes, as long as it has not moved on."""
+    return tuple({dot.author.node for dot in dots})
