@@ -1,0 +1,137 @@
+"""The watch for every platform, by the `watchfiles` package (FSEvents, kqueue, ReadDirectoryChangesW, inotify).
+
+It does not tell when a writer closed a file, so everything but a deletion is told as still open, and settles by being
+quiet. Its blocking iterator runs in a thread of its own; what it yields is handed to the loop.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from watchfiles import Change, watch
+
+from meerkat.disk.root import Root
+from meerkat.disk.scan import Skip, walk
+from meerkat.disk.touch import OnEvent, Overflowed, Touched
+from meerkat.model.limits import WATCH_BATCH_MAX
+from meerkat.model.path import MARKER, ROOT, PathFault, RelPath, ancestors, parent, parse_path
+from meerkat.model.problem import PathBlocked
+from meerkat.model.version import Kind
+
+_DEBOUNCE_MS: Final = 50
+_STEP_MS: Final = 20
+_TURN_MS: Final = 200  # how often it yields without news; the first time tells that it has begun
+_LOST: Final = "�"  # what it makes of bytes that are not UTF-8
+
+
+class PortableWatch:
+    """See `touch.Watch`. `skip` is called from a thread."""
+
+    def __init__(self, root: Root, skip: Skip, on_event: OnEvent) -> None:
+        self.degraded = ""
+        self._root = root
+        self._skip = skip
+        self._on_event = on_event
+        self._stop = threading.Event()
+        self._ready = asyncio.Event()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+        await self._ready.wait()
+
+    async def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+
+    # ---- in the thread
+
+    def _run(self) -> None:
+        changes = watch(
+            self._root.directory,
+            watch_filter=None,
+            debounce=_DEBOUNCE_MS,
+            step=_STEP_MS,
+            stop_event=self._stop,
+            rust_timeout=_TURN_MS,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            ignore_permission_denied=True,
+        )
+        try:
+            for batch in changes:
+                self._call(self._ready.set)
+                told: list[Touched | Overflowed] = []
+                for change, place in sorted(batch, key=lambda item: item[1]):
+                    told += self._translate(change, place)
+                    if len(told) >= WATCH_BATCH_MAX:
+                        self._tell_later(told)
+                        told = []
+                self._tell_later(told)
+        except (OSError, RuntimeError) as error:  # both are what watchfiles raises for the system's refusals
+            self.degraded = f"watching failed ({error}): changes are found by scanning"
+            self._tell_later([Overflowed()])
+        self._call(self._ready.set)
+
+    def _translate(self, change: Change, place: str) -> list[Touched | Overflowed]:
+        directory = str(self._root.directory)
+        if place == directory:
+            return [Touched(ROOT, closed=True)]
+        prefix = directory.rstrip(os.sep) + os.sep
+        if not place.startswith(prefix):
+            return [Overflowed()]
+        text = place.removeprefix(prefix).replace(os.sep, "/")
+        if MARKER in text.split("/"):
+            return []
+        path = _nearest(text)
+        if path != text:
+            return [Touched(path, closed=True)]
+        if any(self._skip(folder, True) for folder in ancestors(path)):
+            return []
+        try:
+            seen = self._root.lstat(path)
+        except PathBlocked:
+            seen = None
+        is_folder = seen is not None and seen.kind is Kind.FOLDER
+        if self._skip(path, is_folder):
+            return []
+        closed = seen is None or seen.kind is not Kind.FILE
+        told: list[Touched | Overflowed] = [Touched(path, closed)]
+        if is_folder and change is Change.added:  # what was made in it before it was watched
+            told += [Touched(item[0], False) for item in walk(self._root, path, self._skip) if isinstance(item, tuple)]
+        return told
+
+    # ---- to the loop
+
+    def _call(self, function: Callable[[], None]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function)
+
+    def _tell_later(self, events: list[Touched | Overflowed]) -> None:
+        if events:
+            self._call(lambda: self._tell(events))
+
+    def _tell(self, events: list[Touched | Overflowed]) -> None:
+        for event in events:
+            if self._stop.is_set():
+                return
+            self._on_event(event)
+
+
+def _nearest(text: str) -> RelPath:
+    """The path itself, or the nearest folder above it whose name can be told."""
+    while text:
+        try:
+            if _LOST not in text:
+                return parse_path(text)
+        except PathFault:
+            pass
+        text = parent(RelPath(text))
+    return ROOT

@@ -1,0 +1,42 @@
+"""What a watch says, whichever system tells it. A watch only hints: the scan decides, so a hint too many does no harm.
+
+The invariant: a change that comes after `start` has returned leads to a `Touched` of its path or of a folder above it,
+or to `Overflowed`, unless `degraded` says that changes may go unseen and folders have to be scanned now and then.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from meerkat.model.path import RelPath
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Something happened at `path`. `closed`: nobody is known to be still writing there."""
+
+    path: RelPath
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Overflowed:
+    """Events were lost, or not everything can be watched: only a scan of the whole tree knows."""
+
+
+OnEvent = Callable[[Touched | Overflowed], None]
+"""Called in the event loop's thread."""
+
+
+class Watch(Protocol):
+    """A running watch over the shared folder. `degraded`: why it does not see everything; empty while it does."""
+
+    degraded: str
+
+    async def start(self) -> None:
+        """Returns when the whole tree is watched (or `degraded` says why not)."""
+        ...
+
+    async def stop(self) -> None:
+        """No event comes after this has returned."""
+        ...
