@@ -1,0 +1,75 @@
+"""The settings that both ends of a connection share, each with its reason, and the bare look at a server's certificate.
+
+Figures are gRPC's own where not said otherwise; keepalive below 10 s would cut links on lossy radio.
+"""
+
+import asyncio
+import ssl
+
+from meerkat.model.limits import HANDSHAKE_TIMEOUT_S, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX
+from meerkat.wire.address import parse_address
+
+_MS = 1000
+
+Options = list[tuple[str, str | int]]
+
+SHARED_OPTIONS: Options = [
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+    ("grpc.keepalive_time_ms", 30 * _MS),
+    ("grpc.keepalive_timeout_ms", 10 * _MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+]
+
+CHANNEL_OPTIONS: Options = [
+    *SHARED_OPTIONS,
+    # A channel of its own for each purpose: bulk must not share a connection with what is urgent.
+    ("grpc.use_local_subchannel_pool", 1),
+    # Redialling is decided above; here a channel is used once.
+    ("grpc.initial_reconnect_backoff_ms", 250),
+    ("grpc.min_reconnect_backoff_ms", 3 * _MS),
+    ("grpc.max_reconnect_backoff_ms", 15 * _MS),
+    ("grpc.enable_retries", 0),
+    # Peers are dialled directly; a proxy in the environment is meant for browsers.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.service_config_disable_resolution", 1),
+]
+
+SERVER_OPTIONS: Options = [
+    *SHARED_OPTIONS,
+    # Two processes must not share a port unseen.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", 64),
+    ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_TIMEOUT_S * _MS)),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10 * _MS),
+    ("grpc.http2.max_ping_strikes", 2),
+]
+
+
+async def fetch_certificate(address: str, timeout_s: float) -> bytes:
+    """The certificate (DER) that the server at HOST:PORT shows in a TLS 1.3 handshake. Nothing is trusted by this: in
+    TLS 1.3 the server shows it before it looks at the client's.
+
+    Raises:
+        AddressFault: not HOST:PORT.
+        OSError: nobody answers there, or not in TLS (`ssl.SSLError` is one).
+        TimeoutError: not within `timeout_s`.
+    """
+    host, port = parse_address(address)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["h2"])
+    async with asyncio.timeout(timeout_s):
+        _, writer = await asyncio.open_connection(host, port, ssl=context)
+        try:
+            tls = writer.get_extra_info("ssl_object")
+            certificate = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
+        finally:
+            writer.transport.abort()  # an orderly goodbye would wait for a server that has refused us
+    if not certificate:
+        raise ssl.SSLError(f"{address} shows no certificate")
+    return certificate

@@ -1,0 +1,122 @@
+"""A small pool for the wire's tests: real identities, a gate over a real roster, real TLS on 127.0.0.1."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from meerkat.core.roster import InviteState, Roster
+from meerkat.model.frame import JoinAnswer, JoinAsk, RosterPart, Signed
+from meerkat.model.ids import NodeId
+from meerkat.model.limits import ROSTER_PART_BYTES_MAX
+from meerkat.model.member import Member
+from meerkat.wire.connection import WireConnection
+from meerkat.wire.identity import Identity, verify
+from meerkat.wire.invite import InviteSecret
+from meerkat.wire.rosterops import make_add, make_genesis, make_invite, make_remove, parse_op, pool_id_of
+from meerkat.wire.server import Server
+
+
+class Pool:
+    """A pool as one node sees it: the roster, and the gate over it."""
+
+    def __init__(self) -> None:
+        self.founder = Identity.create()
+        genesis = make_genesis(self.founder, "founder", "our pool")
+        self.id = pool_id_of(genesis.body)
+        self.roster = Roster(verify, self.id)
+        self.version = 0
+        assert self.take(genesis)
+
+    def take(self, signed: Signed) -> bool:
+        self.version += 1
+        return self.roster.add(parse_op(signed), signed)
+
+    def invite(self, uses: int = 1) -> InviteSecret:
+        """An open invite, signed by the founder."""
+        secret = InviteSecret.new()
+        assert self.take(
+            make_invite(
+                self.id, self.founder, secret, uses=uses, not_after=2_000_000_000, made_at=1, signer_name="founder"
+            )
+        )
+        return secret
+
+    def member(self, name: str = "member") -> Identity:
+        """A node that has joined."""
+        secret, identity = self.invite(), Identity.create()
+        assert self.take(make_add(self.id, secret, self.invite_id(secret), identity.certificate, name))
+        return identity
+
+    def invite_id(self, secret: InviteSecret) -> bytes:
+        return next(one.id for one in self.roster.invites() if one.certificate == secret.certificate)
+
+    def remove(self, identity: Identity) -> None:
+        assert self.take(make_remove(self.id, self.founder, identity.node))
+
+    def as_member(self, identity: Identity) -> Member:
+        return Member(identity.node, "somebody", identity.certificate, identity.fingerprint)
+
+    # ---- Gate
+
+    def member_of(self, fingerprint: bytes) -> NodeId | None:
+        return self.roster.member_of(fingerprint)
+
+    def invite_of(self, fingerprint: bytes) -> InviteState | None:
+        return self.roster.invite_of(fingerprint)
+
+    def certificates(self) -> tuple[int, list[bytes]]:
+        members = [member.certificate for member in self.roster.members().values()]
+        return self.version, members + [invite.certificate for invite in self.roster.invites()]
+
+    async def on_join(self, ask: JoinAsk, invite: InviteState) -> AsyncIterator[JoinAnswer]:
+        """A sponsor as the engine will be, without its finer points."""
+        if ask.admission is None:
+            yield JoinAnswer(pool=self.id, files=3, bytes=1234)
+            return
+        if invite.used >= invite.uses:
+            yield JoinAnswer(refused="invite_used", reason="this invite was used up")
+            return
+        self.take(ask.admission)
+        parts = self.roster.all_parts(ROSTER_PART_BYTES_MAX)
+        for part in parts:
+            yield JoinAnswer(roster=RosterPart(part.ops, part.records, part.last))
+
+
+@dataclass
+class Served:
+    """A running server, and what it hands to the engine."""
+
+    address: str
+    server: Server
+    connections: list[WireConnection] = field(default_factory=list)
+
+
+@pytest.fixture
+def pool() -> Pool:
+    return Pool()
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Served]]
+
+
+@pytest.fixture
+def serve() -> Serve:
+    """Runs a pool's port: `async with serve(pool, identity) as served`."""
+
+    @asynccontextmanager
+    async def run(pool: Pool, identity: Identity | None = None, listen: str = "127.0.0.1:0") -> AsyncIterator[Served]:
+        connections: list[WireConnection] = []
+
+        async def on_connection(connection: WireConnection) -> None:
+            connections.append(connection)
+
+        server = Server(identity or pool.founder, pool, listen, on_connection, pool.on_join)
+        served = Served(await server.start(), server, connections)
+        try:
+            yield served
+        finally:
+            await server.stop()
+
+    return run
