@@ -68,7 +68,7 @@ class Liveness:
         return pings
 
     def silent(self, now: float) -> list[NodeId]:
-        """Nodes from which nothing came for `PING_TIMEOUT_S`."""
+        """Nodes from which nothing came for `PING_TIMEOUT_S`: close their links, or they are named again."""
         self._look(now)
         return [node for node, link in self._links.items() if now - link.heard >= PING_TIMEOUT_S]
 

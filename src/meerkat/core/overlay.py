@@ -140,7 +140,7 @@ class Overlay:
         return 0.0 if self._self < node else self._wait(0)
 
     def _wait(self, failures: int) -> float:
-        longest = min(REDIAL_MAX_S, REDIAL_MIN_S * 2 ** min(failures, 16))
+        longest = min(REDIAL_MAX_S, REDIAL_MIN_S * (1 << min(failures, 16)))
         return longest * self._rng.uniform(0.5, 1.0)
 
 
