@@ -153,7 +153,7 @@ class Fetch:
             case PieceUnwanted(piece):
                 self._unwant(piece)
             case SourceOpened(node):
-                self._open(node)
+                self._open(node, now)
             case SourceClosed(node):
                 self._close(node)
             case SourceProgressed(node):
@@ -232,11 +232,13 @@ class Fetch:
 
     # ---- sources
 
-    def _open(self, node: NodeId) -> None:
+    def _open(self, node: NodeId, now: float) -> None:
         if node in self._sources:
             self._close(node)
         self._generation += 1
         source = self._sources[node] = _Source(node, self._generation, self._rng)
+        if any(liar == node for liar, _ in self._spoiled):  # closing the link does not clear a name
+            source.slow_until = now + SPOILED_REST_S
         self._unstick(source)
 
     def _close(self, node: NodeId) -> None:
@@ -339,7 +341,7 @@ class Fetch:
             source.window = max(source.window // 2, ASKS_PIPELINED_MIN * ASK_BYTES_MAX)
         elif took < ANSWER_FAST_S and ask.arrived and 2 * source.bytes >= source.window:
             source.window = min(source.window + ASK_BYTES_MAX, PEER_INFLIGHT_BYTES_MAX - URGENT_RESERVE_BYTES)
-        if not ask.arrived:
+        if not ask.arrived and source.dry_until <= now:
             source.dry_until = now + source.dry_s
             source.dry_s = min(source.dry_s * 2, DRY_MAX_S)
             heapq.heappush(self._timers, (source.dry_until, source.node, 0))
