@@ -138,8 +138,9 @@ class Index:
                 authors = transaction.flush()
                 writer.commit()
                 self._authors = authors
-            except BaseException:
+            except BaseException as error:
                 writer.roll_back()
+                writer.damaged = writer.damaged or isinstance(error, IndexDamaged)
                 raise
             finally:
                 if transaction is not None:
@@ -160,12 +161,20 @@ class Index:
             connection.begin()
             view = Snapshot(connection, self._authors)
             yield view
+        except IndexDamaged:
+            connection.damaged = True
+            raise
         finally:
             if view is not None:
                 view.end()
             connection.roll_back()
+            if connection.damaged:
+                self._writer.damaged = True  # so that `close` does not call this a clean stop
             with self._pool_lock:
-                keep = not (self._closed or connection.failed) and len(self._idle) < INDEX_READERS_IDLE_MAX
+                keep = (
+                    not (self._closed or connection.failed or connection.damaged)
+                    and len(self._idle) < INDEX_READERS_IDLE_MAX
+                )
                 if keep:
                     self._idle.append(connection)
             if not keep:

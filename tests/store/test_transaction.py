@@ -1,0 +1,500 @@
+"""The index against a naive model of it: dictionaries, and every answer computed by looking at everything."""
+
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from meerkat.model.dot import Author, Dot, joined, lowered
+from meerkat.model.ids import Digest, NodeId
+from meerkat.model.index import Intent, Totals, dot_print
+from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
+from meerkat.model.recipe import Chunk
+from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Stat, Version
+from meerkat.store import snapshot as snapshot_module
+from meerkat.store.codec import representative
+from meerkat.store.index import Index
+from meerkat.store.snapshot import Snapshot
+from meerkat.store.transaction import Transaction
+
+AUTHORS = tuple(Author(NodeId(letter * 32), epoch) for letter in "ab" for epoch in (1, 2**63 - 1))
+PATHS = tuple(RelPath(text) for text in ("a", "a/b", "a/b/c", "a/b d", "a b", "a.b", "a\x01", "é/x", "é/y/z"))
+DIGESTS = tuple(Digest(bytes([number]) * 32) for number in (1, 2, 3))
+
+paths = st.sampled_from(PATHS)
+authors = st.sampled_from(AUTHORS)
+vectors = st.dictionaries(authors, st.integers(1, 30), max_size=4)
+versions = st.one_of(
+    st.builds(
+        Version,
+        kind=st.just(Kind.FILE),
+        size=st.integers(0, 1000),
+        mtime_ns=st.integers(-(2**62), 2**62 - 1),
+        mode=st.integers(0, 0o777),
+        digest=st.sampled_from(DIGESTS),
+        recipe=st.sampled_from((Digest(b""), Digest(b"r" * 32))),
+        height=st.integers(1, 3),
+        weak=st.booleans(),
+        hist=st.lists(st.binary(min_size=8, max_size=8), max_size=2).map(tuple),
+    ),
+    st.builds(Version, kind=st.just(Kind.FOLDER), mode=st.just(0o755), height=st.integers(1, 3)),
+    st.builds(Version, kind=st.just(Kind.SYMLINK), target=st.sampled_from(("x", "../\udcff", "é"))),
+    st.builds(Version, kind=st.just(Kind.TOMBSTONE), height=st.integers(1, 3)),
+)
+sibling_sets = st.dictionaries(st.builds(Dot, authors, st.integers(1, 30)), versions, max_size=4)
+contents = st.one_of(
+    st.sampled_from(DIGESTS).map(lambda digest: Content(Kind.FILE, digest)), st.just(Content(Kind.FOLDER, b""))
+)
+wide = st.one_of(st.integers(0, 100), st.sampled_from((2**63 - 1, 2**63, 2**64 - 1, -(2**63) - 1)))
+bases = st.builds(
+    Base,
+    contents,
+    st.builds(Stat, st.just(Kind.FILE), st.integers(0, 1000), wide, wide, wide, st.integers(0, 0o777)),
+    st.sampled_from((Digest(b""), Digest(b"r" * 32))),
+    st.booleans(),
+)
+
+
+@dataclass
+class Model:
+    """What the index should hold."""
+
+    entries: dict[RelPath, Siblings] = field(default_factory=dict)
+    bases: dict[RelPath, Base] = field(default_factory=dict)
+    pending: set[RelPath] = field(default_factory=set)
+    context: dict[Author, int] = field(default_factory=dict)
+    floor: dict[Author, int] = field(default_factory=dict)
+    author: Author = AUTHORS[0]
+    complete_kept: dict[Author, int] = field(default_factory=dict)
+
+    def bare(self) -> set[RelPath]:
+        return {path for path in self.pending if not self.entries.get(path)}
+
+    def complete(self) -> dict[Author, int]:
+        missing = [dot for path in self.pending for dot in self.entries.get(path, {})]
+        result = lowered(self.context, sorted(missing, key=lambda dot: -dot.seq))
+        if self.bare():
+            result = {author: min(seq, self.complete_kept.get(author, 0)) for author, seq in result.items()}
+        return {author: seq for author, seq in result.items() if seq > 0}
+
+    def living(self, path: RelPath) -> bool:
+        return any(version.living for version in self.entries.get(path, {}).values())
+
+    def fingerprint(self) -> bytes:
+        total = sum(
+            dot_print(tree_key(path), dot)
+            for path, siblings in self.entries.items()
+            for dot, version in siblings.items()
+            if version.living
+        )
+        return (total % 2**128).to_bytes(16, "big")
+
+    def totals(self) -> Totals:
+        shown = {path: representative(siblings) for path, siblings in self.entries.items()}
+        living = [version for version in shown.values() if version]
+        lacking = 0
+        for path in self.pending:
+            version, base = shown.get(path), self.bases.get(path)
+            if version and (base is None or base.content != version.content):
+                lacking += version.size
+        folders = sum(version.kind is Kind.FOLDER for version in living)
+        size = sum(version.size for version in living)
+        return Totals(len(living) - folders, folders, size, len(self.pending), lacking)
+
+
+Operation = Callable[[Transaction, Model], None]
+
+
+def put_siblings(path: RelPath, siblings: Siblings) -> Operation:
+    def act(tx: Transaction, model: Model) -> None:
+        lived = model.living(path)
+        tx.put_siblings(path, siblings)
+        model.entries.pop(path, None)
+        if siblings:
+            model.entries[path] = siblings
+        model.pending.add(path)
+        if model.living(path) != lived:
+            model.pending.update(ancestors(path))
+
+    return act
+
+
+def put_base(path: RelPath, base: Base | None) -> Operation:
+    def act(tx: Transaction, model: Model) -> None:
+        tx.put_base(path, base)
+        model.bases.pop(path, None)
+        if base:
+            model.bases[path] = base
+
+    return act
+
+
+def set_pending(path: RelPath) -> Operation:
+    def act(tx: Transaction, model: Model) -> None:
+        tx.set_pending(path)
+        model.pending.add(path)
+
+    return act
+
+
+def clear_pending(path: RelPath) -> Operation:
+    def act(tx: Transaction, model: Model) -> None:
+        tx.clear_pending(path)
+        model.pending.discard(path)
+
+    return act
+
+
+def join_context(context: dict[Author, int], floor: dict[Author, int]) -> Operation:
+    def act(tx: Transaction, model: Model) -> None:
+        tx.join_context(context, floor)
+        model.context = joined(model.context, context)
+        model.floor = joined(model.floor, floor)
+
+    return act
+
+
+def local_write(path: RelPath, version: Version) -> Operation:
+    def act(tx: Transaction, model: Model) -> None:
+        seq = tx.next_seq()
+        assert seq == model.context.get(model.author, 0) + 1
+        assert tx.author() == model.author
+        model.context[model.author] = seq
+        put_siblings(path, {Dot(model.author, seq): version})(tx, model)
+
+    return act
+
+
+def renew_author(author: Author) -> Operation:
+    def act(tx: Transaction, model: Model) -> None:
+        tx.renew_author(author)
+        model.author = author
+
+    return act
+
+
+operations = st.one_of(
+    st.builds(put_siblings, paths, sibling_sets),
+    st.builds(put_siblings, paths, st.just({})),
+    st.builds(put_base, paths, st.none() | bases),
+    st.builds(set_pending, paths),
+    st.builds(clear_pending, paths),
+    st.builds(join_context, vectors, vectors),
+    st.builds(local_write, paths, versions),
+    st.builds(renew_author, authors),
+)
+
+
+def in_tree_order(found: object) -> list[RelPath]:
+    assert isinstance(found, set | dict | list)
+    return sorted(found, key=lambda path: path.split("/"))
+
+
+def check(view: Snapshot, model: Model) -> None:
+    """Every answer of the view is what the model computes."""
+    assert view.context() == model.context
+    assert view.floor() == model.floor
+    assert view.fingerprint() == model.fingerprint()
+    assert view.totals() == model.totals()
+    assert view.complete() == model.complete()
+    assert view.pending_count() == len(model.pending)
+    conflicted = {p for p, s in model.entries.items() if len({v.content for v in s.values() if v.living}) > 1}
+    assert view.conflicted() == in_tree_order(conflicted)
+    pending = in_tree_order(model.pending)
+    for at, path in enumerate(pending):
+        assert view.pending(path, 2) == pending[at + 1 : at + 3]
+        assert view.pending(path, 2, backwards=True) == pending[:at][::-1][:2]
+    assert view.pending(ROOT, 3) == pending[:3]
+    assert view.pending(ROOT, 3, backwards=True) == pending[::-1][:3]
+    for path in (ROOT, *PATHS):
+        below = [p for p in in_tree_order(model.entries) if p == path or is_below(p, path)]
+        assert list(view.entries(path)) == [Entry(p, model.entries[p]) for p in below]
+        assert view.has_living_below(path) == any(model.living(p) for p in below if p != path)
+        based = [p for p in in_tree_order(model.bases) if p == path or is_below(p, path)]
+        assert list(view.bases(path)) == [(p, model.bases[p]) for p in based]
+        assert view.has_base_below(path) == any(p != path for p in based)
+        if path:
+            assert view.siblings(path) == model.entries.get(path, {})
+            assert view.base(path) == model.bases.get(path)
+    for content in (*(Content(Kind.FILE, digest) for digest in DIGESTS), Content(Kind.FOLDER, b"")):
+        there = {path: base for path, base in model.bases.items() if base.content == content}
+        found = view.locate_content(content)
+        assert dict(found) == there if len(there) <= 8 else len(found) == 8
+
+
+def check_beyond(view: Snapshot, model: Model, context: dict[Author, int]) -> None:
+    """Both ways to a delta, by dot and along the tree, give the whole sibling sets that the context does not cover."""
+    expected = [
+        Entry(path, model.entries[path])
+        for path in in_tree_order(model.entries)
+        if any(context.get(dot.author, 0) < dot.seq for dot in model.entries[path])
+    ]
+    assert list(view.entries_beyond(context)) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot_module, "INDEX_BEYOND_KEYS_MAX", 2)
+        assert list(view.entries_beyond(context)) == expected
+
+
+class Interrupted(Exception):
+    """What a caller's own failure looks like."""
+
+
+class IndexMachine(RuleBasedStateMachine):
+    """Random transactions, failures, restarts and crashes."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = pathlib.Path(tempfile.mkdtemp())
+        self.lives = 0
+        self.index = Index.open(self.folder / "index.db", durable=False)
+        self.model = Model()
+        with self.index.write() as tx:
+            tx.renew_author(self.model.author)
+
+    @rule(work=st.lists(operations, max_size=8), fails=st.booleans(), beyond=vectors)
+    def transact(self, work: list[Operation], fails: bool, beyond: dict[Author, int]) -> None:
+        model = deepcopy(self.model)
+        before = model.complete()
+        kept = False
+        try:
+            with self.index.write() as tx:
+                for operation in work:
+                    bare = bool(model.bare())
+                    operation(tx, model)
+                    if model.bare() and not bare and not kept:
+                        model.complete_kept, kept = before, True
+                check(tx, model)
+                check_beyond(tx, model, beyond)
+                if fails:
+                    raise Interrupted
+        except Interrupted:
+            return
+        self.model = model
+
+    @rule(beyond=vectors, work=st.lists(operations, min_size=1, max_size=3))
+    def read_beside_a_write(self, beyond: dict[Author, int], work: list[Operation]) -> None:
+        with self.index.read() as view:
+            self.transact(work, True, {})
+            before = self.model
+            self.transact(work, False, {})
+            check(view, before)
+            check_beyond(view, before, beyond)
+
+    @rule()
+    def restart(self) -> None:
+        self.index.close()
+        self.index = Index.open(self.index.path, durable=False)
+        assert self.index.was_clean
+
+    @rule()
+    def crash(self) -> None:
+        """What the files hold at this instant is all that the next life gets."""
+        self.lives += 1
+        image = self.folder / f"life-{self.lives}.db"
+        for end in ("", "-wal"):
+            shutil.copyfile(f"{self.index.path}{end}", f"{image}{end}")
+        self.index.close()
+        self.index = Index.open(image, durable=False)
+        assert not self.index.was_clean
+
+    @invariant()
+    def agrees(self) -> None:
+        with self.index.read() as view:
+            check(view, self.model)
+
+    def teardown(self) -> None:
+        self.index.close()
+        shutil.rmtree(self.folder)
+
+
+IndexMachine.TestCase.settings = settings(
+    max_examples=30, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestIndexMachine = IndexMachine.TestCase
+
+FILE = Version(Kind.FILE, size=10, digest=DIGESTS[0])
+HERE = AUTHORS[0]
+
+
+@pytest.fixture
+def index(tmp_path: pathlib.Path) -> Index:
+    made = Index.open(tmp_path / "index.db", durable=False)
+    with made.write() as tx:
+        tx.renew_author(HERE)
+    return made
+
+
+def base_of(version: Version) -> Base:
+    return Base(version.content, Stat(version.kind, version.size, 1, 2, 3, 0o644), version.recipe)
+
+
+def test_intents_come_back_whole(index: Index) -> None:
+    """An intent is returned as it was put, removal or placement, until it is cleared."""
+    link = Version(Kind.SYMLINK, target="../\udcff", hist=(b"12345678",))
+    intents = [
+        Intent(RelPath("a"), FILE, "s1", 2**64 - 1, None),
+        Intent(RelPath("a/b"), None, "s2", 0, base_of(FILE)),
+        Intent(RelPath("b"), link, "s3", 7, base_of(FILE)),
+    ]
+    with index.write() as tx:
+        for intent in intents:
+            tx.put_intent(intent)
+    with index.read() as view:
+        assert view.intents() == intents
+    with index.write() as tx:
+        tx.clear_intent(RelPath("a/b"))
+        assert tx.intents() == [intents[0], intents[2]]
+
+
+def test_chunks_are_found_where_a_base_holds_them(index: Index) -> None:
+    """A chunk is located inside the files of this disk whose content has it, and as a whole file."""
+    big = Version(Kind.FILE, size=30, digest=DIGESTS[1], recipe=Digest(b"r" * 32))
+    chunks = (Chunk(DIGESTS[0], 0, 10), Chunk(DIGESTS[2], 10, 20))
+    with index.write() as tx:
+        tx.put_chunks(big.digest, chunks)
+        assert tx.locate_chunk(DIGESTS[2]) == []
+        tx.put_base(RelPath("big"), base_of(big))
+        tx.put_base(RelPath("small"), base_of(FILE))
+    with index.read() as view:
+        assert [(f.path, f.offset, f.length) for f in view.locate_chunk(DIGESTS[2])] == [("big", 10, 20)]
+        assert [(f.path, f.offset, f.length) for f in view.locate_chunk(DIGESTS[0])] == [
+            ("small", 0, 10),
+            ("big", 0, 10),
+        ]
+
+
+def test_pruning_forgets_only_what_nothing_refers_to(index: Index) -> None:
+    """Chunk lists and recipes stay while an entry or a base has their content and go when neither does."""
+    big = Version(Kind.FILE, size=30, digest=DIGESTS[1], recipe=Digest(b"r" * 32))
+    with index.write() as tx:
+        tx.put_chunks(big.digest, (Chunk(DIGESTS[0], 0, 10), Chunk(DIGESTS[2], 10, 20)))
+        tx.put_recipe(big.recipe, b"packed")
+        tx.put_siblings(RelPath("big"), {Dot(HERE, tx.next_seq()): big})
+        assert tx.prune_contents(10) == 0
+        tx.put_base(RelPath("big"), base_of(big))
+        tx.put_siblings(RelPath("big"), {})
+        assert tx.prune_contents(10) == 0
+        assert tx.recipe(big.recipe) == b"packed"
+        assert len(tx.locate_chunk(DIGESTS[2])) == 1
+        tx.put_base(RelPath("big"), None)
+        assert tx.prune_contents(10) == 2
+        assert tx.recipe(big.recipe) is None
+        assert tx.prune_contents(10) == 0
+        tx.put_base(RelPath("big"), base_of(big))
+        assert tx.locate_chunk(DIGESTS[2]) == []
+
+
+def test_parts_of_a_pull_are_kept_where_nothing_reads_them(index: Index) -> None:
+    """What is put aside comes back in order and by pull, survives a restart, and is not an entry, total or vector."""
+    first = Entry(RelPath("b"), {Dot(AUTHORS[1], 1): FILE, Dot(AUTHORS[2], 5): Version(Kind.TOMBSTONE)})
+    second = Entry(RelPath("c"), {Dot(AUTHORS[1], 2): FILE})
+    other = Entry(RelPath("a"), {Dot(AUTHORS[1], 9): FILE})
+    with index.write() as tx:
+        tx.put_aside(7, (first,))
+        tx.put_aside(8, (other,))
+    with index.write() as tx:
+        tx.put_aside(7, (second,))
+    index.close()
+    index = Index.open(index.path, durable=False)
+    with index.write() as tx:
+        assert list(tx.aside(7)) == [first, second]
+        assert list(tx.aside(8)) == [other]
+        assert list(tx.entries()) == []
+        assert tx.context() == {}
+        assert tx.totals() == Totals(0, 0, 0, 0, 0)
+        for entry in tx.aside(7):
+            tx.put_siblings(entry.path, entry.siblings)
+        tx.drop_aside(7)
+        assert list(tx.aside(7)) == []
+        assert list(tx.aside(8)) == [other]
+        tx.drop_aside(None)
+        assert list(tx.aside(8)) == []
+        assert list(tx.entries()) == [first, second]
+
+
+def test_meta_keeps_small_values(index: Index) -> None:
+    """A value is returned as put, replaced by the next, and absent before the first."""
+    with index.write() as tx:
+        assert tx.meta("witness") is None
+        tx.put_meta("witness", b"\0one")
+        tx.put_meta("witness", b"two")
+    with index.read() as view:
+        assert view.meta("witness") == b"two"
+
+
+def test_large_answers_are_whole_across_pages(index: Index) -> None:
+    """A walk of many pages neither loses nor splits an entry, though its siblings may straddle two pages."""
+    expected = []
+    with index.write() as tx:
+        for number in range(1200):
+            path = RelPath(f"d{number % 7}/f{number:05}")
+            siblings = {Dot(author, number + 1): FILE for author in AUTHORS[: 1 + number % 3]}
+            tx.put_siblings(path, siblings)
+            tx.put_base(path, base_of(FILE))
+            expected.append(Entry(path, siblings))
+    expected.sort(key=lambda entry: tree_key(entry.path))
+    with index.read() as view:
+        assert list(view.entries()) == expected
+        assert list(view.entries_beyond({})) == expected
+        assert [path for path, _ in view.bases()] == [entry.path for entry in expected]
+
+
+def test_what_is_walked_may_be_written(index: Index) -> None:
+    """Changing each entry while walking all of them visits each once."""
+    with index.write() as tx:
+        for number in range(1500):
+            tx.put_siblings(RelPath(f"f{number:05}"), {Dot(HERE, tx.next_seq()): FILE})
+    with index.write() as tx:
+        visited = 0
+        for entry in tx.entries():
+            visited += 1
+            tx.put_siblings(entry.path, {Dot(HERE, tx.next_seq()): Version(Kind.TOMBSTONE)})
+        assert visited == 1500
+        assert tx.fingerprint() == bytes(16)
+
+
+def test_complete_never_claims_what_a_merge_brought_and_dropped(index: Index) -> None:
+    """When the merge that joins a context also drops the last dot of a path, that context is not claimed until done."""
+    far = AUTHORS[2]
+    path = RelPath("gone")
+    with index.write() as tx:
+        tx.put_siblings(path, {Dot(far, 1): FILE})
+        tx.join_context({far: 1}, {})
+        tx.clear_pending(path)
+    with index.write() as tx:
+        tx.join_context({far: 5}, {far: 5})
+        tx.put_siblings(path, {})
+        assert tx.complete() == {far: 1}
+    with index.read() as view:
+        assert view.complete() == {far: 1}
+    with index.write() as tx:
+        tx.clear_pending(path)
+        assert tx.complete() == {far: 5}
+
+
+def test_a_sequence_told_by_others_is_not_given_again(index: Index) -> None:
+    """When a peer knows more of our writes than we do, the next sequence lies beyond what it knows."""
+    with index.write() as tx:
+        assert tx.next_seq() == 1
+        tx.join_context({HERE: 40}, {})
+        assert tx.next_seq() == 41
+        tx.renew_author(AUTHORS[1])
+        assert tx.next_seq() == 1
+    with index.read() as view:
+        assert view.context() == {HERE: 41, AUTHORS[1]: 1}
+
+
+def test_writing_needs_an_author_first(tmp_path: pathlib.Path) -> None:
+    """Taking a sequence before an author was set is the caller's bug and says so."""
+    index = Index.open(tmp_path / "index.db", durable=False)
+    with pytest.raises(AssertionError, match="renew_author"):
+        with index.write() as tx:
+            tx.next_seq()
+    index.close()
