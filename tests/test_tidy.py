@@ -103,8 +103,9 @@ def test_each_test_says_what_is_expected() -> None:
     silent = []
     for path in sorted((HOUSE / "tests").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            if is_function and node.name.startswith("test_") and not ast.get_docstring(node):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if node.name.startswith("test_") and not ast.get_docstring(node):
                 silent.append(f"{path.name}:{node.name}")
     assert silent == []
 

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -53,25 +54,41 @@ def log_line(line: str) -> str:
 
 def read_lines(path: Path, count: int, *, follow: bool) -> Iterator[str]:
     """The last `count` lines, then with `follow` whatever is added, also to a file that replaces this one."""
-    inode, offset = -1, 0
-    if path.exists():
-        with path.open("rb") as log:
-            inode = os.fstat(log.fileno()).st_ino
-            for raw in deque(log, maxlen=count):
-                yield raw.decode("utf-8", "replace").rstrip("\n")
-            offset = log.tell()
+    log = _opened(path)
+    if log is not None:
+        yield from map(_text, deque(log, maxlen=count))
+    half = b""  # a line still being written is given when it is whole
     while follow:
-        try:
-            with path.open("rb") as log:
-                status = os.fstat(log.fileno())
-                if status.st_ino != inode or status.st_size < offset:
-                    inode, offset = status.st_ino, 0
-                log.seek(offset)
-                for raw in log:
-                    if not raw.endswith(b"\n"):
-                        break  # still being written; it is read whole the next time
-                    offset += len(raw)
-                    yield raw.decode("utf-8", "replace").rstrip("\n")
-        except FileNotFoundError:
-            pass  # between a rotation's rename and the new file
+        for raw in log or ():
+            half += raw
+            if half.endswith(b"\n"):
+                yield _text(half)
+                half = b""
+        if log is None or _replaced(log, path):
+            # what was added to the old file before the rotation has been read above, or is read here
+            rest = log.read() if log is not None else b""
+            yield from map(_text, (half + rest).splitlines())
+            log, half = _opened(path), b""
+            if log is not None:
+                continue
         time.sleep(FOLLOW_INTERVAL_S)
+
+
+def _opened(path: Path) -> BinaryIO | None:
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return None  # not begun yet, or between a rotation's rename and the new file
+
+
+def _replaced(log: BinaryIO, path: Path) -> bool:
+    status = os.fstat(log.fileno())
+    try:
+        current = path.stat()
+    except FileNotFoundError:
+        return True
+    return (current.st_dev, current.st_ino) != (status.st_dev, status.st_ino) or current.st_size < log.tell()
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace").rstrip("\n")

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +88,27 @@ def _start(settings: Settings, flags: dict[str, Any]) -> int:
     from meerkat.cli.foreground import choose_face, run_foreground
 
     face = choose_face(settings, as_json=flags["as_json"], progress=flags["progress"], detached=flags["detached"])
-    return run_foreground(settings, face)
+    with _folder_for_join(settings):
+        return run_foreground(settings, face)
+
+
+@contextmanager
+def _folder_for_join(settings: Settings) -> Iterator[None]:
+    """Make the folder of a newcomer when only it is missing, and take it away again when nothing came of the join.
+
+    `up` does not do this: a missing folder there may be a disk that is not mounted, and a new pool in its place would
+    look like success.
+    """
+    folder = Path(settings.directory)
+    made = bool(settings.invite) and not folder.exists() and folder.parent.is_dir()
+    if made:
+        folder.mkdir()
+    try:
+        yield
+    finally:
+        if made:
+            with suppress(OSError):  # it holds something by now, which is the usual case
+                folder.rmdir()
 
 
 def _start_detached(settings: Settings, *, as_json: bool) -> int:
