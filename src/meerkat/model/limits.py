@@ -157,3 +157,7 @@ SUMMARY_INTERVAL_S = 0.05  # own progress on one link at most this often
 SUMMARY_RELAY_S = 1.0  # others' progress is passed on this much later, for those who do not hear it directly
 CONTROL_PART_BYTES_MAX = 128 * KIB  # roster operations in one frame
 DIALS_AT_ONCE_MAX = 8
+SUMMARY_BEAT_S = 10.0  # said again this often, so that nodes that are not linked know it is there
+REASONS_TOLD_MAX = 16  # waiting paths named in a summary
+SUMMARY_FRESH_S = 35.0  # a node that is not linked counts as there while its summaries are no older
+CONTROL_ANSWER_BYTES_MAX = 64 * MIB  # one local answer: a listing of a large folder, between processes of one user
