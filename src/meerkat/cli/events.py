@@ -9,6 +9,9 @@ from meerkat.cli.folder import find_folder
 from meerkat.cli.group import command
 from meerkat.cli.options import dir_argument, json_option
 from meerkat.cli.show import moment, neutral, print_json, say, size
+from meerkat.model.ids import is_id
+
+ID_CHARS_SHOWN = 8
 
 
 @command("events")
@@ -33,8 +36,9 @@ def clock(text: object) -> str:
 def describe(event: dict[str, Any]) -> str:
     """One event in a line: what, where, and what the event adds."""
     data = event.get("data") or {}
-    node = data.get("name") or event.get("node") or ""
-    words = [str(event.get("type", "event")), str(data.get("path") or ""), str(node)]
+    node = str(data.get("name") or event.get("node") or "")
+    node = node[:ID_CHARS_SHOWN] if is_id(node) else node
+    words = [str(event.get("type", "event")), str(data.get("path") or ""), node]
     known = {"path", "name"}
     for key, value in data.items():
         if key in known or value is None or isinstance(value, dict | list):

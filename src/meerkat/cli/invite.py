@@ -52,7 +52,7 @@ invite = DefaultGroup("invite", default=new, help=new.help)
 @json_option
 def list_invites(folder: str | None, as_json: bool) -> None:
     """List the invites that can still be used."""
-    shown = ask.call(find_folder(folder), "invite_list", {})
+    shown = ask.rows(find_folder(folder), "invite_list", "invites")
     if as_json:
         print_json(shown)
     elif not shown:
