@@ -38,9 +38,14 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Raced:
-    """The path is not as expected; it is untouched and the staged thing, if any, is where it was. Scan first."""
+    """The path is not as expected; it is untouched and the staged thing, if any, is where it was. Scan first.
+
+    `exposed`: the staged thing stood at the path for a moment. Somebody may have opened it there and write to it later:
+    it goes to the trash, which looks at it again, and is neither dropped nor used a second time.
+    """
 
     why: str
+    exposed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,13 +385,13 @@ def _return_exchanged(
                 continue
             except OSError:
                 return Displaced(name)
-            return Raced("it was written to just now")
+            return Raced("it was written to just now", exposed=True)
         except OSError:
             return Displaced(name)
         between("returned")
         seen = _lstat(stage.handle, name)
         if seen is not None and _untimed(seen) == _untimed(staged):
-            return Raced("it was written to just now")
+            return Raced("it was written to just now", exposed=True)
         return Displaced(name)
     return Displaced(name)
 

@@ -7,7 +7,7 @@ quiet. Its blocking iterator runs in a thread of its own; what it yields is hand
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from watchfiles import Change, watch
@@ -15,7 +15,7 @@ from watchfiles import Change, watch
 from meerkat.disk.root import Root
 from meerkat.disk.scan import Skip, walk
 from meerkat.disk.touch import OnEvent, Overflowed, Touched
-from meerkat.model.limits import WATCH_BATCH_MAX
+from meerkat.model.limits import WATCH_BATCH_MAX, WATCH_FAILURES_MAX
 from meerkat.model.path import MARKER, ROOT, PathFault, RelPath, ancestors, parent, parse_path
 from meerkat.model.problem import PathBlocked
 from meerkat.model.version import Kind
@@ -23,7 +23,6 @@ from meerkat.model.version import Kind
 _DEBOUNCE_MS: Final = 50
 _STEP_MS: Final = 20
 _TURN_MS: Final = 200  # how often it yields without news; the first time tells that it has begun
-_LOST: Final = "�"  # what it makes of bytes that are not UTF-8
 
 
 class PortableWatch:
@@ -54,7 +53,26 @@ class PortableWatch:
     # ---- in the thread
 
     def _run(self) -> None:
-        changes = watch(
+        """Watch until stopped. `watchfiles` ends at a name that is not UTF-8: then begin again, and say so."""
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                for batch in self._batches():
+                    if failures:  # only now, with the new watch in place, does a scan find everything
+                        self._tell_later([Overflowed()])
+                    failures = 0
+                    self._call(self._ready.set)
+                    self._take(batch)
+            except (OSError, RuntimeError) as error:  # both are what watchfiles raises for the system's refusals
+                failures += 1
+                if failures > WATCH_FAILURES_MAX:
+                    self.degraded = f"watching failed ({error}): changes are found by scanning"
+                    self._tell_later([Overflowed()])
+                    break
+        self._call(self._ready.set)
+
+    def _batches(self) -> Iterator[set[tuple[Change, str]]]:
+        return watch(
             self._root.directory,
             watch_filter=None,
             debounce=_DEBOUNCE_MS,
@@ -65,20 +83,15 @@ class PortableWatch:
             raise_interrupt=False,
             ignore_permission_denied=True,
         )
-        try:
-            for batch in changes:
-                self._call(self._ready.set)
-                told: list[Touched | Overflowed] = []
-                for change, place in sorted(batch, key=lambda item: item[1]):
-                    told += self._translate(change, place)
-                    if len(told) >= WATCH_BATCH_MAX:
-                        self._tell_later(told)
-                        told = []
+
+    def _take(self, batch: set[tuple[Change, str]]) -> None:
+        told: list[Touched | Overflowed] = []
+        for change, place in sorted(batch, key=lambda item: item[1]):
+            told += self._translate(change, place)
+            if len(told) >= WATCH_BATCH_MAX:
                 self._tell_later(told)
-        except (OSError, RuntimeError) as error:  # both are what watchfiles raises for the system's refusals
-            self.degraded = f"watching failed ({error}): changes are found by scanning"
-            self._tell_later([Overflowed()])
-        self._call(self._ready.set)
+                told = []
+        self._tell_later(told)
 
     def _translate(self, change: Change, place: str) -> list[Touched | Overflowed]:
         directory = str(self._root.directory)
@@ -90,9 +103,10 @@ class PortableWatch:
         text = place.removeprefix(prefix).replace(os.sep, "/")
         if MARKER in text.split("/"):
             return []
-        path = _nearest(text)
-        if path != text:
-            return [Touched(path, closed=True)]
+        try:
+            path = parse_path(text)
+        except PathFault:
+            return [Touched(_nearest(text), closed=True)]
         if any(self._skip(folder, True) for folder in ancestors(path)):
             return []
         try:
@@ -126,12 +140,10 @@ class PortableWatch:
 
 
 def _nearest(text: str) -> RelPath:
-    """The path itself, or the nearest folder above it whose name can be told."""
-    while text:
+    """The nearest folder above a path that cannot be told."""
+    while text := parent(RelPath(text)):
         try:
-            if _LOST not in text:
-                return parse_path(text)
+            return parse_path(text)
         except PathFault:
-            pass
-        text = parent(RelPath(text))
+            continue
     return ROOT

@@ -231,11 +231,14 @@ class Stage:
         except PermissionError:
             return False
         except OSError as error:
-            if error.errno == errno.ELOOP:  # a link: it lives in its folder's blocks
+            if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket: it lives in its folder's blocks
                 return True
             raise
         try:
             os.fsync(handle)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a pipe has nothing to flush
+                raise
         finally:
             os.close(handle)
         return True

@@ -133,6 +133,7 @@ PUT_BACK_TRIES_MAX = 8  # a person would have to win this many races in a row
 NAMES_SHOWN_MAX = 8  # of what keeps a folder from being removed
 TRASH_NAME_CHARS_MAX = 64  # the readable part of a name in the trash
 WATCH_READ_BYTES_MAX = 64 * KIB  # events taken per turn of the loop, so that a storm does not stall it
+WATCH_FAILURES_MAX = 3  # beginnings in a row that fail before a watch gives up and scanning takes over
 WATCH_BATCH_MAX = 1000  # found paths handed from the watch's thread to the loop at once
 
 # --- the index
@@ -161,3 +162,4 @@ SUMMARY_BEAT_S = 10.0  # said again this often, so that nodes that are not linke
 REASONS_TOLD_MAX = 16  # waiting paths named in a summary
 SUMMARY_FRESH_S = 35.0  # a node that is not linked counts as there while its summaries are no older
 CONTROL_ANSWER_BYTES_MAX = 64 * MIB  # one local answer: a listing of a large folder, between processes of one user
+ADDRESSES_SEEN_MAX = 3  # where a node was last reached, tried before what it says of itself
