@@ -1,21 +1,23 @@
 """A small pool for the wire's tests: real identities, a gate over a real roster, real TLS on 127.0.0.1."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-
-import pytest
 
 from meerkat.core.roster import InviteState, Roster
 from meerkat.model.frame import JoinAnswer, JoinAsk, RosterPart, Signed
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import ROSTER_PART_BYTES_MAX
 from meerkat.model.member import Member
+from meerkat.wire.client import dial
 from meerkat.wire.connection import WireConnection
 from meerkat.wire.identity import Identity, verify
 from meerkat.wire.invite import InviteSecret
 from meerkat.wire.rosterops import make_add, make_genesis, make_invite, make_remove, parse_op, pool_id_of
 from meerkat.wire.server import Server
+
+TIMEOUT_S = 20.0  # generous: the machine that runs the tests may be busy
 
 
 class Pool:
@@ -86,37 +88,36 @@ class Pool:
 
 @dataclass
 class Served:
-    """A running server, and what it hands to the engine."""
+    """A running port, and the connections that it hands to the engine."""
 
     address: str
-    server: Server
-    connections: list[WireConnection] = field(default_factory=list)
+    connections: asyncio.Queue[WireConnection] = field(default_factory=asyncio.Queue)
 
 
-@pytest.fixture
-def pool() -> Pool:
-    return Pool()
+@asynccontextmanager
+async def serving(pool: Pool, identity: Identity | None = None, listen: str = "127.0.0.1:0") -> AsyncIterator[Served]:
+    """Runs a node's port, the founder's unless said otherwise."""
+    served = Served("")
+
+    async def on_connection(connection: WireConnection) -> None:
+        served.connections.put_nowait(connection)
+
+    server = Server(identity or pool.founder, pool, listen, on_connection, pool.on_join)
+    served.address = await server.start()
+    try:
+        yield served
+    finally:
+        await server.stop()
 
 
-Serve = Callable[..., AbstractAsyncContextManager[Served]]
-
-
-@pytest.fixture
-def serve() -> Serve:
-    """Runs a pool's port: `async with serve(pool, identity) as served`."""
-
-    @asynccontextmanager
-    async def run(pool: Pool, identity: Identity | None = None, listen: str = "127.0.0.1:0") -> AsyncIterator[Served]:
-        connections: list[WireConnection] = []
-
-        async def on_connection(connection: WireConnection) -> None:
-            connections.append(connection)
-
-        server = Server(identity or pool.founder, pool, listen, on_connection, pool.on_join)
-        served = Served(await server.start(), server, connections)
+@asynccontextmanager
+async def linked(pool: Pool) -> AsyncIterator[tuple[WireConnection, WireConnection]]:
+    """A member's link to the founder: the dialled end and the served end."""
+    member = pool.member()
+    async with serving(pool) as served:
+        dialled = await dial(served.address, pool.as_member(pool.founder), member, TIMEOUT_S)
+        accepted = await served.connections.get()
         try:
-            yield served
+            yield dialled, accepted
         finally:
-            await server.stop()
-
-    return run
+            await dialled.close()

@@ -1,0 +1,195 @@
+"""Link frames, roster parts and joining, there and back, and what hostile peers may send instead."""
+
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import node_ids, vectors
+
+from meerkat.model.frame import (
+    Bye,
+    Heads,
+    Hello,
+    JoinAnswer,
+    JoinAsk,
+    LinkFrame,
+    PeerFault,
+    Ping,
+    Pong,
+    RosterPart,
+    Signed,
+)
+from meerkat.model.ids import PoolId
+from meerkat.model.limits import FEATURES_MAX, ROSTER_OP_BYTES_MAX, SUMMARY_REASONS_MAX
+from meerkat.model.member import NodeState, Summary
+from meerkat.wire.convert import (
+    decode_frame,
+    decode_join_answer,
+    decode_join_ask,
+    encode_frame,
+    encode_join_answer,
+    encode_join_ask,
+)
+from meerkat.wire.identity import Identity
+from meerkat.wire.v1 import pool_pb2 as pb
+
+CERTIFICATE = Identity.create().certificate
+POOL = PoolId("a" * 32)
+
+texts = st.text(max_size=20)
+pools = node_ids.map(PoolId)
+numbers = st.integers(0, 2**62 - 1)
+signed = st.builds(Signed, st.binary(max_size=60), st.binary(max_size=72))
+signeds = st.lists(signed, max_size=3).map(tuple)
+roster_parts = st.builds(RosterPart, signeds, signeds, st.booleans())
+hellos = st.builds(
+    lambda version, **fields: Hello(version_min=version, version_max=version + 2, **fields),
+    st.integers(0, 100),
+    pool=pools,
+    node=node_ids,
+    run=st.binary(min_size=16, max_size=16),
+    features=st.lists(texts, max_size=3).map(tuple),
+    context=vectors,
+    floor=vectors,
+    fingerprint=st.binary(min_size=16, max_size=16),
+    roster_digest=st.binary(min_size=32, max_size=32),
+    software=texts,
+)
+summaries = st.builds(
+    Summary,
+    node_ids,
+    st.integers(0, 2**64 - 1),
+    numbers,
+    st.sampled_from(NodeState),
+    numbers,
+    numbers,
+    vectors,
+    vectors,
+    st.lists(st.tuples(texts, texts, texts), max_size=3).map(tuple),
+)
+frames = st.one_of(
+    hellos,
+    roster_parts,
+    st.builds(Heads, vectors),
+    summaries,
+    st.builds(Ping, st.integers(0, 2**64 - 1)),
+    st.builds(Pong, st.integers(0, 2**64 - 1)),
+    st.builds(Bye, st.sampled_from(["down", "left", "duplicate", "refused"]), texts),
+)
+asks = st.builds(
+    JoinAsk, st.binary(min_size=32, max_size=32), st.just(CERTIFICATE), st.none() | signed, st.none() | signed
+)
+answers = st.builds(
+    JoinAnswer,
+    proof=st.sampled_from([b"", bytes(32)]),
+    invite=st.sampled_from([b"", bytes(32)]),
+    pool=st.just(PoolId("")) | pools,
+    roster=st.none() | roster_parts,
+    refused=texts,
+    reason=texts,
+    files=numbers,
+    bytes=numbers,
+)
+
+
+@given(frames)
+def test_frames_come_back(frame: LinkFrame) -> None:
+    """Every frame of a link arrives as it was sent."""
+    assert decode_frame(encode_frame(frame)) == frame
+
+
+@given(asks, answers)
+def test_joining_comes_back(ask: JoinAsk, answer: JoinAnswer) -> None:
+    """A newcomer's call and a sponsor's answers arrive as they were sent."""
+    assert decode_join_ask(encode_join_ask(ask)) == ask
+    assert decode_join_answer(encode_join_answer(answer)) == answer
+
+
+def hello(**fields: object) -> pb.Frame:
+    given: dict[str, object] = {"pool": POOL, "node": bytes(20), "run": bytes(16), "version_min": 1, "version_max": 1}
+    return pb.Frame(hello=pb.Hello(**{**given, **fields}))  # type: ignore[arg-type]
+
+
+def test_the_plain_greeting_of_these_tests_is_valid() -> None:
+    """What the next test spoils one field at a time passes unspoilt."""
+    assert isinstance(decode_frame(hello().SerializeToString()), Hello)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        hello(pool=""),
+        hello(pool="A" * 32),
+        hello(node=b""),
+        hello(run=bytes(15)),
+        hello(version_min=2),
+        hello(features=["x"] * (FEATURES_MAX + 1)),
+        hello(features=["x" * 65]),
+        hello(fingerprint=bytes(8)),
+        hello(roster_digest=bytes(31)),
+        hello(software="x" * 65),
+        pb.Frame(summary=pb.Summary(node=bytes(20), counter=1 << 63)),
+        pb.Frame(summary=pb.Summary(node=bytes(20), waiting=[pb.Waiting()] * (SUMMARY_REASONS_MAX + 1))),
+        pb.Frame(summary=pb.Summary(node=bytes(20), waiting=[pb.Waiting(path="x" * 5000)])),
+        pb.Frame(roster=pb.Roster(ops=[pb.SignedOp(body=bytes(ROSTER_OP_BYTES_MAX + 1))])),
+        pb.Frame(roster=pb.Roster(records=[pb.SignedRecord(signature=bytes(81))])),
+        pb.Frame(bye=pb.Bye(text="x" * 2000)),
+    ],
+    ids=count(),
+)
+def test_frames_that_no_honest_peer_sends(frame: pb.Frame) -> None:
+    """Fields of a wrong length, upside-down versions and too much of anything are refused."""
+    with pytest.raises(PeerFault):
+        decode_frame(frame.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pb.JoinRequest(nonce=bytes(31), certificate=CERTIFICATE),
+        pb.JoinRequest(nonce=bytes(32), certificate=b"rubbish"),
+        pb.JoinRequest(nonce=bytes(32), certificate=CERTIFICATE, admission=pb.SignedOp(body=bytes(5000))),
+    ],
+    ids=["nonce", "certificate", "admission"],
+)
+def test_newcomers_that_are_none(ask: pb.JoinRequest) -> None:
+    """A call without a nonce, or with a certificate that no node would have, is refused."""
+    with pytest.raises(PeerFault):
+        decode_join_ask(ask.SerializeToString())
+
+
+def test_what_a_later_version_says_is_understood_as_far_as_possible() -> None:
+    """Unknown kinds are skipped, unknown fields ignored, unknown words read as the nearest that is known."""
+    unknown_field = bytes([0xFA, 0x01, 0x02, 0x08, 0x01])
+    assert decode_frame(unknown_field) is None
+    assert decode_frame(encode_frame(Ping(3)) + unknown_field) == Ping(3)
+    later = pb.Frame(summary=pb.Summary(node=bytes(20), state="dreaming"))
+    summary = decode_frame(later.SerializeToString())
+    assert isinstance(summary, Summary)
+    assert summary.state is NodeState.UNKNOWN
+    farewell = decode_frame(pb.Frame(bye=pb.Bye(why=pb.Bye.Why.ValueType(9))).SerializeToString())
+    assert farewell == Bye("down")
+
+
+@given(st.binary(max_size=200))
+def test_rubbish_is_only_ever_a_peer_fault(data: bytes) -> None:
+    """No bytes provoke another error."""
+    for decode in (decode_frame, decode_join_ask, decode_join_answer):
+        try:
+            decode(data)
+        except PeerFault:
+            pass
+
+
+@given(frames, st.data())
+def test_a_damaged_frame_is_only_ever_a_peer_fault(frame: LinkFrame, data: st.DataObject) -> None:
+    """Nor do valid frames with some bytes changed."""
+    raw = bytearray(encode_frame(frame))
+    for _ in range(data.draw(st.integers(1, 3))):
+        if raw:
+            raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decode_frame(bytes(raw))
+    except PeerFault:
+        pass

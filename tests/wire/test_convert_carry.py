@@ -1,0 +1,140 @@
+"""Pieces asked for and given, and their compression."""
+
+import os
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import digests
+
+from meerkat.model.frame import Cancel, CarryFrame, Give, Lack, PeerFault, Piece, PieceAsk
+from meerkat.model.ids import NO_DIGEST
+from meerkat.model.limits import CHUNK_BYTES_MAX, FILE_BYTES_MAX, PIECES_PER_ASK_MAX
+from meerkat.wire.convert_carry import compressed, decode_parcel, decompressed, encode_parcel, is_heavy
+from meerkat.wire.v1 import pool_pb2 as pb
+
+ids = st.integers(0, 2**62 - 1)
+pieces = st.builds(
+    Piece,
+    digests,
+    st.integers(0, 2**40),
+    st.integers(0, 4096),
+    st.just(NO_DIGEST) | digests,
+    st.booleans(),
+)
+places = st.integers(0, PIECES_PER_ASK_MAX - 1)
+contents = st.binary(max_size=100) | st.builds(
+    lambda word, count: word * count, st.binary(max_size=4), st.integers(0, 3000)
+)
+frames = st.one_of(
+    st.builds(PieceAsk, ids, st.lists(pieces, max_size=4).map(tuple)),
+    st.builds(Give, ids, st.integers(0, 100), st.lists(contents, max_size=4).map(tuple)),
+    st.builds(Lack, ids, st.lists(places, max_size=4).map(tuple)),
+    st.builds(Cancel, ids),
+)
+
+
+@given(frames)
+def test_frames_come_back(frame: CarryFrame) -> None:
+    """Every frame of the bulk stream arrives as it was sent, compressed on the way or not."""
+    assert decode_parcel(encode_parcel(frame)) == frame
+
+
+def test_text_shrinks_and_media_is_left_alone() -> None:
+    """What compresses is sent smaller; what does not is sent as it is, at no cost in bytes."""
+    text, media = b"the quick brown fox " * 50_000, os.urandom(CHUNK_BYTES_MAX)
+    assert len(encode_parcel(Give(1, 0, (text,)))) < len(text) // 10
+    assert len(encode_parcel(Give(1, 0, (media,)))) < len(media) + 64
+    assert compressed(media) is None
+    mixed = Give(1, 0, (text, media[:1000], text))
+    assert decode_parcel(encode_parcel(mixed)) == mixed
+
+
+def test_only_big_gifts_are_heavy() -> None:
+    """Encoding leaves the event loop where it takes time, and only there."""
+    assert is_heavy(Give(1, 0, (bytes(CHUNK_BYTES_MAX),)))
+    assert not is_heavy(Give(1, 0, (b"x",)))
+    assert not is_heavy(Cancel(1))
+
+
+def give(**fields: object) -> bytes:
+    return pb.Parcel(id=1, give=pb.Give(**fields)).SerializeToString()  # type: ignore[arg-type]
+
+
+def bomb(claims: bool) -> bytes:
+    """A few kilobytes that unpack to far more than a chunk."""
+    engine = zstandard.ZstdCompressor(write_content_size=claims)
+    return engine.compress(bytes(64 * CHUNK_BYTES_MAX))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        give(data=[bomb(True)], codecs=[pb.CODEC_ZSTD]),
+        give(data=[bomb(False)], codecs=[pb.CODEC_ZSTD]),
+        give(data=[b"no zstd"], codecs=[pb.CODEC_ZSTD]),
+        give(data=[zstandard.compress(b"x") + b"more"], codecs=[pb.CODEC_ZSTD]),
+        give(data=[b"a"], codecs=[pb.CODEC_RAW, pb.CODEC_RAW]),
+        give(data=[b"a"], codecs=[7]),
+        give(data=[bytes(CHUNK_BYTES_MAX + 1)]),
+        give(data=[bytes(CHUNK_BYTES_MAX)] * 3),
+        give(first=PIECES_PER_ASK_MAX, data=[b"a"]),
+        pb.Parcel(id=1, lack=pb.Lack(pieces=[PIECES_PER_ASK_MAX])).SerializeToString(),
+        pb.Parcel(id=1, lack=pb.Lack(pieces=[0] * (PIECES_PER_ASK_MAX + 1))).SerializeToString(),
+        pb.Parcel(id=1 << 63, cancel=pb.Cancel()).SerializeToString(),
+    ],
+    ids=[
+        "bomb", "silent-bomb", "rubbish", "trailing", "codecs", "codec", "long", "much", "beyond", "lack", "lacks", "id"
+    ],
+)  # fmt: skip
+def test_gifts_that_no_honest_peer_sends(data: bytes) -> None:
+    """Bombs, rubbish and more than an ask can hold are refused, within bounded memory."""
+    with pytest.raises(PeerFault):
+        decode_parcel(data)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [pb.Piece(object=bytes(31), length=1)],
+        [pb.Piece(object=bytes(32), length=CHUNK_BYTES_MAX + 1)],
+        [pb.Piece(object=bytes(32), offset=FILE_BYTES_MAX, length=1)],
+        [pb.Piece(object=bytes(32), length=1, digest=bytes(5))],
+        [pb.Piece(object=bytes(32), length=CHUNK_BYTES_MAX)] * 3,
+        [pb.Piece(object=bytes(32))] * (PIECES_PER_ASK_MAX + 1),
+    ],
+    ids=["object", "length", "offset", "digest", "much", "many"],
+)
+def test_asks_that_no_honest_peer_sends(asked: list[pb.Piece]) -> None:
+    """Pieces beyond any file, and asks that would fill our memory, are refused."""
+    with pytest.raises(PeerFault):
+        decode_parcel(pb.Parcel(id=1, ask=pb.PieceAsk(pieces=asked)).SerializeToString())
+
+
+def test_a_chunk_of_the_largest_size_passes() -> None:
+    """The bound is a chunk's own, compressed or not."""
+    assert decompressed(zstandard.compress(bytes(CHUNK_BYTES_MAX))) == bytes(CHUNK_BYTES_MAX)
+
+
+@given(st.binary(max_size=200))
+def test_rubbish_is_only_ever_a_peer_fault(data: bytes) -> None:
+    """No bytes provoke another error."""
+    for attempt in (data, give(data=[data], codecs=[pb.CODEC_ZSTD])):
+        try:
+            decode_parcel(attempt)
+        except PeerFault:
+            pass
+
+
+@given(frames, st.data())
+def test_a_damaged_frame_is_only_ever_a_peer_fault(frame: CarryFrame, data: st.DataObject) -> None:
+    """Nor do valid frames with some bytes changed."""
+    raw = bytearray(encode_parcel(frame))
+    for _ in range(data.draw(st.integers(1, 3))):
+        if raw:
+            raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decode_parcel(bytes(raw))
+    except PeerFault:
+        pass

@@ -1,0 +1,144 @@
+"""Entries and questions for them, there and back, and what hostile peers may send instead."""
+
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import entries, vectors
+
+from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, PeerFault, Refused
+from meerkat.model.limits import ENTRIES_PER_PART_MAX, SIBLINGS_MAX
+from meerkat.model.version import Kind, Version
+from meerkat.wire.convert_index import decode_query, encode_query
+from meerkat.wire.v1 import pool_pb2 as pb
+
+ids = st.integers(0, 2**62 - 1)
+fingerprints = st.sampled_from([b""]) | st.binary(min_size=16, max_size=16)
+texts = st.text(max_size=40)
+frames = st.one_of(
+    st.builds(AskEntries, ids, vectors, vectors, st.booleans()),
+    st.builds(EntriesPart, ids, st.lists(entries, max_size=4).map(tuple)),
+    st.builds(EntriesEnd, ids, vectors, vectors, st.booleans(), fingerprints),
+    st.builds(Refused, ids, texts, texts),
+)
+
+
+@given(frames)
+def test_frames_come_back(frame: IndexFrame) -> None:
+    """Every frame of the index stream arrives as it was sent."""
+    assert decode_query(encode_query(frame)) == frame
+
+
+def test_a_link_target_that_is_not_utf8_comes_back() -> None:
+    """Link targets are bytes to the file system; they travel as such."""
+    version = Version(Kind.SYMLINK, target=b"caf\xe9".decode("utf-8", "surrogateescape"))
+    [entry] = _part(pb.Part(authors=[author()], entries=[entry_of(target=b"caf\xe9", kind=pb.KIND_SYMLINK)])).entries
+    assert next(iter(entry.siblings.values())).target == version.target
+    assert decode_query(encode_query(EntriesPart(1, (entry,)))) == EntriesPart(1, (entry,))
+
+
+def author() -> pb.Author:
+    return pb.Author(node=bytes(20), epoch=1)
+
+
+def version_of(**fields: object) -> pb.Version:
+    given: dict[str, object] = {"author": 0, "seq": 1, "kind": pb.KIND_FOLDER, "mode": 0o755, "height": 1}
+    version = pb.Version()
+    for name, value in {**given, **fields}.items():
+        setattr(version, name, value)
+    return version
+
+
+def entry_of(path: str = "a", **fields: object) -> pb.Entry:
+    return pb.Entry(path=path, siblings=[version_of(**fields)])
+
+
+def _part(part: pb.Part) -> EntriesPart:
+    frame = decode_query(pb.Query(id=1, part=part).SerializeToString())
+    assert isinstance(frame, EntriesPart)
+    return frame
+
+
+def test_the_plain_entry_of_these_tests_is_valid() -> None:
+    """What the next test spoils one field at a time passes unspoilt."""
+    assert _part(pb.Part(authors=[author()], entries=[entry_of()])).entries[0].path == "a"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        entry_of(path=""),
+        entry_of(path="/etc/passwd"),
+        entry_of(path="../x"),
+        entry_of(path="a/./b"),
+        entry_of(path="a//b"),
+        entry_of(path=".meerkat/node.toml"),
+        entry_of(path="x/.MEERKAT/y"),
+        entry_of(path="a\0b"),
+        entry_of(path="x" * 256),
+        entry_of(path="/".join("a" * 300)),
+        entry_of(seq=0),
+        entry_of(seq=1 << 62),
+        entry_of(author=1),
+        entry_of(kind=pb.KIND_UNSPECIFIED),
+        entry_of(kind=9),
+        entry_of(mode=0o4755),
+        entry_of(size=1),
+        entry_of(digest=bytes(32)),
+        entry_of(kind=pb.KIND_FILE, digest=bytes(31)),
+        entry_of(kind=pb.KIND_FILE),
+        entry_of(kind=pb.KIND_FILE, digest=bytes(32), size=1 << 60),
+        entry_of(kind=pb.KIND_SYMLINK),
+        entry_of(kind=pb.KIND_SYMLINK, target=b"a\0b"),
+        entry_of(hist=bytes(7)),
+        entry_of(hist=bytes(8 * 65)),
+        entry_of(height=0),
+        entry_of(height=1 << 62),
+        entry_of(mtime_ns=1 << 62),
+        pb.Entry(path="a"),
+        pb.Entry(path="a", siblings=[version_of(), version_of()]),
+        pb.Entry(path="a", siblings=[version_of(seq=seq) for seq in range(1, SIBLINGS_MAX + 2)]),
+    ],
+    ids=count(),
+)
+def test_entries_that_no_honest_peer_sends(entry: pb.Entry) -> None:
+    """Paths that leave the folder or touch `.meerkat`, and versions that break the rules of their kind, are refused."""
+    with pytest.raises(PeerFault):
+        _part(pb.Part(authors=[author()], entries=[entry]))
+
+
+def test_parts_are_bounded() -> None:
+    """A part of too many entries is refused."""
+    many = [entry_of(path=f"a{number}") for number in range(ENTRIES_PER_PART_MAX + 1)]
+    with pytest.raises(PeerFault, match="at most"):
+        _part(pb.Part(authors=[author()], entries=many))
+
+
+def test_what_a_later_version_says_is_skipped() -> None:
+    """A frame of an unknown kind is skipped, an unknown field ignored; neither ends the link."""
+    later = bytes([0x08, 0x05]) + bytes([0xFA, 0x01, 0x02, 0x08, 0x01])  # id=5, and field 31
+    assert decode_query(later) is None
+    assert decode_query(encode_query(Refused(5, "busy")) + later[2:]) == Refused(5, "busy")
+
+
+@given(st.binary(max_size=200))
+def test_rubbish_is_only_ever_a_peer_fault(data: bytes) -> None:
+    """No bytes provoke another error."""
+    try:
+        decode_query(data)
+    except PeerFault:
+        pass
+
+
+@given(frames, st.data())
+def test_a_damaged_frame_is_only_ever_a_peer_fault(frame: IndexFrame, data: st.DataObject) -> None:
+    """Nor do valid frames with some bytes changed."""
+    raw = bytearray(encode_query(frame))
+    for _ in range(data.draw(st.integers(1, 3))):
+        if raw:
+            raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decode_query(bytes(raw))
+    except PeerFault:
+        pass
