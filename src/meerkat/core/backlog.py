@@ -25,10 +25,9 @@ class Wanted:
         lacks: which sources said that they lack it, and in which of their generations they said so.
         backlog: where it waits; None while it is asked for or stuck.
         ask: the question that it is part of; None while it waits or is stuck.
-        told: it was reported as stuck, and nothing has changed since.
     """
 
-    __slots__ = ("ask", "backlog", "count", "hints", "lacks", "piece", "told", "urgent")
+    __slots__ = ("ask", "backlog", "count", "hints", "lacks", "piece", "urgent")
 
     def __init__(self, piece: Piece, hints: tuple[NodeId, ...], urgent: bool) -> None:
         self.piece = piece
@@ -38,7 +37,6 @@ class Wanted:
         self.lacks: dict[NodeId, int] = {}
         self.backlog: Backlog | None = None
         self.ask: Ask | None = None
-        self.told = False
 
 
 class Ask:

@@ -265,7 +265,6 @@ class Fetch:
         self._stirred = True
         for item in [item for item in self._stuck.values() if self._can(source, item)]:
             del self._stuck[item.piece]
-            item.told = False
             source.backlog.push(item)
 
     def _can(self, source: _Source, item: Wanted) -> bool:
@@ -397,9 +396,7 @@ class Fetch:
             best.backlog.push(item)
         else:
             self._stuck[item.piece] = item
-            if not item.told:
-                item.told = True
-                self._out.append(ReportStuck(item.piece))
+            self._out.append(ReportStuck(item.piece))
 
     def _dispatch(self, now: float) -> None:
         """Hand out asks while a source has room and something to be asked for."""

@@ -1,0 +1,211 @@
+"""The overlay: everybody in a small pool, a connected graph of bounded degree in a large one."""
+
+import random
+
+import pytest
+
+from meerkat.core.overlay import Overlay, keep_which
+from meerkat.model.ids import NodeId
+from meerkat.model.limits import (
+    DIAL_TIMEOUT_S,
+    FULL_MESH_NODES_MAX,
+    OVERLAY_DEGREE,
+    REDIAL_MAX_S,
+    REDIAL_MIN_S,
+)
+
+
+def ids(count: int) -> list[NodeId]:
+    return [NodeId(f"n{number:04d}") for number in range(count)]
+
+
+class World:
+    """Nodes that dial each other as their overlays want; `reachable` says who can dial whom."""
+
+    def __init__(self, count: int, seed: int = 1) -> None:
+        self.nodes = ids(count)
+        self.overlays = {node: Overlay(node, random.Random(f"{seed}{node}")) for node in self.nodes}
+        self.links: set[frozenset[NodeId]] = set()
+        self.cut: set[frozenset[NodeId]] = set()
+        self.down: set[NodeId] = set()
+        self.dials = 0
+        for overlay in self.overlays.values():
+            overlay.members(set(self.nodes), 0.0)
+
+    def reachable(self, one: NodeId, other: NodeId) -> bool:
+        return frozenset((one, other)) not in self.cut and not {one, other} & self.down
+
+    def break_links(self, now: float) -> None:
+        for link in [link for link in self.links if not self.reachable(*link)]:
+            self.links.discard(link)
+            one, other = link
+            self.overlays[one].lost(other, now)
+            self.overlays[other].lost(one, now)
+
+    def run(self, start: float, end: float) -> None:
+        now = start
+        while now < end:
+            for node in self.nodes:
+                if node in self.down:
+                    continue
+                overlay = self.overlays[node]
+                wake = overlay.wake_at()
+                if wake is None or wake > now:
+                    continue
+                for peer in overlay.due(now):
+                    self.dials += 1
+                    if self.reachable(node, peer):
+                        self.links.add(frozenset((node, peer)))
+                        overlay.linked(peer, now)
+                        self.overlays[peer].linked(node, now)
+                    else:
+                        overlay.dial_failed(peer, now)
+            now += 0.25
+
+    def degree(self, node: NodeId) -> int:
+        return sum(node in link for link in self.links)
+
+    def parts(self) -> int:
+        """Connected components among the nodes that are up."""
+        left = set(self.nodes) - self.down
+        parts = 0
+        while left:
+            parts += 1
+            front = [left.pop()]
+            while front:
+                node = front.pop()
+                near = {other for link in self.links if node in link for other in link} & left
+                left -= near
+                front += near
+        return parts
+
+
+@pytest.mark.parametrize("count", [2, 3, FULL_MESH_NODES_MAX])
+def test_a_small_pool_links_everybody(count: int) -> None:
+    """Up to the limit every pair is linked soon, most of them by one dial."""
+    world = World(count)
+    world.run(0.0, 1.0)
+    assert len(world.links) == count * (count - 1) // 2
+    assert world.dials == len(world.links)
+
+
+@pytest.mark.parametrize("count", [FULL_MESH_NODES_MAX + 1, 60, 200])
+def test_a_large_pool_is_connected_with_bounded_degree(count: int) -> None:
+    """Each node has about the wanted number of links, and the graph is one."""
+    world = World(count)
+    world.run(0.0, 3.0)
+    assert world.parts() == 1
+    degrees = [world.degree(node) for node in world.nodes]
+    assert min(degrees) >= OVERLAY_DEGREE
+    assert sum(degrees) / count <= 1.5 * OVERLAY_DEGREE
+    assert max(degrees) <= 4 * OVERLAY_DEGREE
+
+
+def test_lost_links_are_replaced() -> None:
+    """When half of a large pool goes away, the rest stays connected and fills its links up again."""
+    world = World(100)
+    world.run(0.0, 3.0)
+    world.down = set(random.Random(5).sample(world.nodes, 50))
+    world.break_links(3.0)
+    world.run(3.0, 60.0)
+    assert world.parts() == 1
+    assert all(world.degree(node) >= OVERLAY_DEGREE for node in world.nodes if node not in world.down)
+
+
+@pytest.mark.parametrize("count", [10, 100])
+def test_a_healed_partition_becomes_one_again(count: int) -> None:
+    """Both halves work on for a while, and find each other soon after the network is back."""
+    world = World(count)
+    world.run(0.0, 3.0)
+    half = set(random.Random(2).sample(world.nodes, count // 2))
+    world.cut = {frozenset((one, other)) for one in half for other in world.nodes if other not in half}
+    world.break_links(3.0)
+    world.run(3.0, 120.0)
+    assert world.parts() == 2
+    world.cut = set()
+    world.run(120.0, 120.0 + REDIAL_MAX_S + 1)
+    assert world.parts() == 1
+
+
+def test_redialling_backs_off_with_jitter() -> None:
+    """The waits double from the least to the greatest, each drawn from the upper half of its span."""
+    me, peer = ids(2)
+    overlay = Overlay(me, random.Random(1))
+    overlay.members({me, peer}, 0.0)
+    now = 0.0
+    waits = []
+    for _ in range(10):
+        assert overlay.due(now) == [peer]
+        assert overlay.due(now) == [], "not again while the outcome is open"
+        overlay.dial_failed(peer, now)
+        wake = overlay.wake_at()
+        assert wake is not None
+        assert overlay.due(wake - 0.001) == []
+        waits.append(wake - now)
+        now = wake
+    spans = [min(REDIAL_MAX_S, REDIAL_MIN_S * 2**failures) for failures in range(1, 11)]
+    assert all(span / 2 <= wait <= span for span, wait in zip(spans, waits, strict=True))
+    assert len(set(waits)) == 10
+
+
+def test_success_and_new_addresses_reset_the_wait() -> None:
+    """After a link, or when there is a new way to try, the next dial comes soon."""
+    me, peer = ids(2)
+    overlay = Overlay(me, random.Random(1))
+    overlay.members({peer}, 0.0)
+    for at in range(8):
+        overlay.due(at * 100.0)
+        overlay.dial_failed(peer, at * 100.0)
+    overlay.addresses_changed(peer)
+    assert overlay.due(700.0) == [peer]
+    overlay.linked(peer, 701.0)
+    assert overlay.wake_at() is None
+    assert overlay.due(702.0) == []
+    overlay.lost(peer, 703.0)
+    wake = overlay.wake_at()
+    assert wake is not None
+    assert 703.0 < wake <= 703.0 + REDIAL_MIN_S
+
+
+def test_a_forgotten_dial_counts_as_failed() -> None:
+    """When nothing is heard of a dial it is tried again after a while."""
+    me, peer = ids(2)
+    overlay = Overlay(me, random.Random(1))
+    overlay.members({peer}, 0.0)
+    assert overlay.due(0.0) == [peer]
+    assert overlay.wake_at() == 2 * DIAL_TIMEOUT_S
+    assert overlay.due(2 * DIAL_TIMEOUT_S) == [peer]
+
+
+def test_the_higher_id_waits_a_moment() -> None:
+    """When two nodes learn of each other at the same time, the lower one dials and the higher one would follow."""
+    low, high = ids(2)
+    first, second = Overlay(low, random.Random(1)), Overlay(high, random.Random(1))
+    first.members({low, high}, 0.0)
+    second.members({low, high}, 0.0)
+    assert first.due(0.0) == [high]
+    assert second.due(0.0) == []
+    assert second.due(REDIAL_MIN_S) == [low]
+
+
+def test_who_left_the_roster_is_not_dialled() -> None:
+    """Removed members are forgotten, strangers ignored, and a node never dials itself."""
+    me, one, other = ids(3)
+    overlay = Overlay(me, random.Random(1))
+    overlay.members({me, one, other}, 0.0)
+    overlay.members({me, other}, 0.0)
+    for event in (overlay.linked, overlay.lost, overlay.dial_failed):
+        event(one, 0.0)
+    overlay.addresses_changed(one)
+    assert overlay.due(10.0) == [other]
+
+
+@pytest.mark.parametrize(
+    ("existing_by_low", "new_by_low", "keep_new"),
+    [(True, False, False), (False, True, True), (True, True, True), (False, False, True)],
+)
+def test_both_ends_keep_the_same_connection(existing_by_low: bool, new_by_low: bool, keep_new: bool) -> None:
+    """The lower id's dial survives a double dial, the newer one a repeated dial; both ends agree."""
+    low, high = ids(2)
+    assert keep_which(low, high, existing_by_low, new_by_low) == keep_new
+    assert keep_which(high, low, not existing_by_low, not new_by_low) == keep_new
