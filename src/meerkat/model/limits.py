@@ -163,3 +163,10 @@ REASONS_TOLD_MAX = 16  # waiting paths named in a summary
 SUMMARY_FRESH_S = 35.0  # a node that is not linked counts as there while its summaries are no older
 CONTROL_ANSWER_BYTES_MAX = 64 * MIB  # one local answer: a listing of a large folder, between processes of one user
 ADDRESSES_SEEN_MAX = 3  # where a node was last reached, tried before what it says of itself
+
+# --- upkeep
+DISK_THREADS = 6
+SERVE_THREADS = 4
+RESCAN_DEGRADED_S = 60.0  # between scans while the watch does not see everything
+UPKEEP_INTERVAL_S = 3600.0
+CONTENTS_PRUNED_AT_ONCE = 10_000  # recipes and chunk places forgotten in one transaction

@@ -127,6 +127,4 @@ class Gossip:
         return summary is not None and (summary.run, summary.counter) > hearer.has_heard.get(node, (0, 0))
 
     def _relayable(self, hearer: Hearer) -> list[NodeId]:
-        return [
-            node for node in self.latest if node not in (self._self_id, hearer.node) and self._owes(hearer, node)
-        ]
+        return [node for node in self.latest if node not in (self._self_id, hearer.node) and self._owes(hearer, node)]

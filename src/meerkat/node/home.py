@@ -6,6 +6,7 @@ Every way in which a folder can be wrong for a node is a `Fault` with a next ste
 import fcntl
 import json
 import os
+import shutil
 import socket
 import tomllib
 from dataclasses import dataclass, field
@@ -79,6 +80,14 @@ class Home:
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, self.path / "node.toml")
+
+    def forget(self) -> None:
+        """Stop being a node: key, roster, index and configuration go; trash and log stay, they may be wanted."""
+        (self.path / "node.toml").unlink(missing_ok=True)
+        for name in ("identity", "roster", "stage"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for each in self.path.glob("index.db*"):
+            each.unlink(missing_ok=True)
 
     def close(self) -> None:
         self._lock.close()

@@ -357,7 +357,9 @@ class Peers:
         self.last_seen[node] = now
         self._liveness.closed(node)
         self._overlay.lost(node, now)
-        self._hub.tell("node.offline", node=node, name=self._registry.name_of(node), cause=self.last_cause.get(node, ""))
+        self._hub.tell(
+            "node.offline", node=node, name=self._registry.name_of(node), cause=self.last_cause.get(node, "")
+        )
         self._on_links_changed()
         self._wake.set()
 

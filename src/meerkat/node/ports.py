@@ -51,6 +51,10 @@ class View(Protocol):
         """Paths with more than one distinct living content."""
         ...
 
+    def copies(self) -> list[Entry]:
+        """Entries whose name is that of a conflict copy and that live."""
+        ...
+
     def pending(self, after: RelPath, limit: int, *, backwards: bool = False) -> list[RelPath]:
         """Up to `limit` paths whose view may differ from their base, in tree order, strictly after `after` (before
         it when backwards; the root "" starts from the end then)."""
@@ -115,6 +119,10 @@ class Tx(View, Protocol):
         ...
 
     def aside(self, pull: int) -> Iterator[Entry]: ...
+    def prune_contents(self, limit: int) -> int:
+        """Forget up to `limit` recipes and chunk places of contents that nothing refers to any more; how many went."""
+        ...
+
     def drop_aside(self, pull: int | None) -> None:
         """Forget the parts of one pull, or of all."""
         ...

@@ -8,7 +8,7 @@ result.
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -242,6 +242,16 @@ class Puller:
                 await self._in_thread(answers.close)
         except LinkLost:
             pass
+
+    async def everything(self) -> AsyncIterator[tuple[Entry, ...]]:
+        """The whole index in parts, from one snapshot (a newcomer plans with it)."""
+        answers = self._parts(AskEntries(0, {}, {}, full=True))
+        try:
+            while (frame := await self._in_thread(partial(next, answers, None))) is not None:
+                if isinstance(frame, EntriesPart):
+                    yield frame.entries
+        finally:
+            await self._in_thread(answers.close)
 
     def _parts(self, ask: AskEntries) -> Generator[Answer, None, None]:
         """In worker threads: the answer, all from one snapshot."""

@@ -1,0 +1,124 @@
+"""Restart: what a crash left half-way is ended before anything is scanned, merged or planned (MERGE rule R9).
+
+Whether a commit happened is read from the stage: while our staged inode still lies under its name, it did not. Then the
+base is what was put there, whatever the path shows now; what it shows is a person's later doing, for the next scan.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+
+from meerkat.core.resolve import copy_path
+from meerkat.disk import commit
+from meerkat.disk.root import Root
+from meerkat.disk.stage import Stage
+from meerkat.disk.trash import Trash
+from meerkat.model.path import RelPath
+from meerkat.model.problem import PathBlocked
+from meerkat.model.version import Base, Kind, Stat
+from meerkat.node.ports import Intent, Tx
+
+log = logging.getLogger("meerkat.heal")
+
+_PARTIAL = re.compile(r"([0-9a-f]{40})\.[0-9a-f]{12}")
+
+
+def heal_intents(root: Root, stage: Stage, trash: Trash, tx: Tx) -> int:
+    """End every commit that was under way; the number of them."""
+    intents = tx.intents()
+    for intent in intents:
+        left = commit.mend(root, stage, intent.path, intent.stage)
+        if left is not None:
+            _to_trash(stage, trash, left, intent.path)
+        if intent.target is None:
+            _heal_removal(root, stage, trash, tx, intent)
+        else:
+            _heal_placing(root, stage, trash, tx, intent)
+        tx.clear_intent(intent.path)
+        tx.set_pending(intent.path)
+    return len(intents)
+
+
+def _heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> None:
+    assert intent.target is not None
+    if stage.inode(intent.stage) == intent.inode:
+        return  # it did not happen; what was staged is found again by its name
+    _clear_out(root, stage, trash, intent)
+    seen = root.lstat(intent.path)
+    content = intent.target.content
+    if seen is not None and seen.inode == intent.inode and seen.kind is content.kind:
+        # racy: somebody may have written to it since, so that the next look must read it
+        tx.put_base(intent.path, Base(content, seen, intent.target.recipe, racy=content.kind is not Kind.FOLDER))
+    else:
+        tx.put_base(intent.path, Base(content, _nowhere(content.kind), intent.target.recipe))
+
+
+def _heal_removal(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> None:
+    assert intent.old is not None
+    happened = stage.inode(intent.stage) is not None
+    if not happened:
+        seen = root.lstat(intent.path)
+        happened = seen is None or seen.inode != intent.old.stat.inode
+    if happened:
+        _clear_out(root, stage, trash, intent)
+        tx.put_base(intent.path, None)
+
+
+def _clear_out(root: Root, stage: Stage, trash: Trash, intent: Intent) -> None:
+    """What came out of the path: the old thing goes to the trash, a person's goes beside the path."""
+    if stage.inode(intent.stage) is None:
+        return
+    try:
+        content = stage.content(intent.stage)
+    except PathBlocked as error:
+        log.error("%s stays in the stage as %s: %s", intent.path, intent.stage, error)
+        return
+    if content is None:
+        return
+    if content.kind is Kind.FOLDER:
+        stage.drop(intent.stage)
+    elif intent.old is not None and content == intent.old.content:
+        trash.keep(stage, intent.stage, intent.path, content)
+    elif not commit.put_back(root, stage, intent.stage, copy_path(intent.path, content)):
+        trash.keep(stage, intent.stage, intent.path, content)
+
+
+def clean_stage(stage: Stage, trash: Trash, *, index_lost: bool, wanted: Callable[[], bool]) -> None:
+    """Drop what nobody needs from the stage. Only verified or partial downloads are ever dropped; anything else goes
+    to the trash, for it may be a person's (F11).
+
+    Args:
+        index_lost: no intents are left to tell whose bytes these are.
+        wanted: whether anything is still to be fetched (then partial downloads stay, to be resumed).
+    """
+    keep_partials = not index_lost and wanted()
+    for name in stage.names():
+        try:
+            partial = _PARTIAL.fullmatch(name)
+            if partial is not None and not index_lost:
+                if not keep_partials:
+                    stage.drop(name)
+                continue
+            content = stage.content(name)
+            if content is None:
+                continue
+            verified = partial is not None and content.kind is Kind.FILE and content.ident.hex()[:40] == partial[1]
+            if verified or content.kind is Kind.FOLDER:
+                stage.drop(name)
+            elif content.kind is Kind.SYMLINK and name.startswith("link."):
+                stage.drop(name)
+            else:
+                _to_trash(stage, trash, name, RelPath(name))
+        except PathBlocked as error:
+            log.warning("%s stays in the stage: %s", name, error)
+
+
+def _to_trash(stage: Stage, trash: Trash, name: str, path: RelPath) -> None:
+    content = stage.content(name)
+    if content is not None:
+        trash.keep(stage, name, path, content)
+
+
+def _nowhere(kind: Kind) -> Stat:
+    """A stat that nothing on a disk equals, so that the next look reads."""
+    return Stat(kind, 0, 0, 0, 0, 0)

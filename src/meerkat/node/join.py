@@ -1,0 +1,189 @@
+"""Becoming a member: from a code to a roster on this disk, through any member that answers.
+
+Steps, each durable before the next: identity, admission (the same operation however often it is asked for), roster,
+and last `node.toml`, which makes the folder a node. A crash between any two leaves a folder that joins again as the
+same node, or one that is a node.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+
+from meerkat.core.ignore import Ignore
+from meerkat.core.resolve import view
+from meerkat.disk.root import Root
+from meerkat.disk.scan import Unseen, look, walk
+from meerkat.model.config import Settings
+from meerkat.model.fault import Exit, Fault
+from meerkat.model.limits import JOIN_TIMEOUT_S
+from meerkat.model.path import RelPath
+from meerkat.model.problem import PathBlocked, Problem
+from meerkat.model.version import Content, Entry, Kind
+from meerkat.node.home import Home
+from meerkat.node.registry import keep_roster
+from meerkat.wire.client import DialFailed
+from meerkat.wire.identity import Identity
+from meerkat.wire.invite import InviteCode, InviteFault, decode_invite
+from meerkat.wire.joining import JoinedPool, JoinRefused, join, probe
+
+log = logging.getLogger("meerkat.join")
+
+Plan = dict[str, object]
+OnPlan = Callable[[Plan], Awaitable[bool]]
+
+
+def parse_code(code: str) -> InviteCode:
+    """The invite in a code.
+
+    Raises:
+        Fault: invite_garbage.
+    """
+    try:
+        return decode_invite(code)
+    except InviteFault as fault:
+        raise Fault(
+            "invite_garbage",
+            f"this is not a whole invite code: {fault}",
+            hint="paste the command again, exactly as meerkat invite printed it",
+            exit_code=Exit.NOT_ALLOWED,
+        ) from None
+
+
+async def join_pool(
+    home: Home,
+    identity: Identity,
+    invite: InviteCode,
+    settings: Settings,
+    name: str,
+    addresses: list[str],
+    on_plan: OnPlan | None,
+) -> bool:
+    """Join; False when the person did not want to go on.
+
+    Raises:
+        Fault: invite_used, invite_expired, invite_revoked, wrong_pool (5), unreachable (6), needs_merge (8).
+    """
+    places = [settings.via] if settings.via is not None else list(invite.addresses)
+    here = await asyncio.get_running_loop().run_in_executor(None, contents_here, Root(home.folder))
+    if here or settings.dry_run:
+        plan = await _plan(places, invite, identity, here)
+        if on_plan is not None:
+            if not await on_plan(plan):
+                return False
+        elif here and not settings.merge:
+            raise Fault(
+                "needs_merge",
+                f"{home.folder} holds {len(here)} things; joining would mix them with the pool's",
+                hint="look with --dry-run, then add --merge",
+                exit_code=Exit.REFUSED,
+            )
+        if settings.dry_run:
+            return False
+    joined = await _through_any(places, lambda place: join(place, invite, identity, name, addresses, JOIN_TIMEOUT_S))
+    assert isinstance(joined, JoinedPool)
+    await keep_roster(home.roster, joined.ops, joined.records)
+    return True
+
+
+async def _through_any(places: list[str], ask: Callable[[str], Awaitable[object]]) -> object:
+    """Ask at each place until one answers; a refusal of the invite is final, silence is not."""
+    silent: list[DialFailed] = []
+    unknown: Fault | None = None
+    for place in places:
+        try:
+            return await ask(place)
+        except DialFailed as error:
+            silent.append(error)
+        except JoinRefused as error:
+            fault = _refusal(error)
+            if error.code != "invite_unknown":
+                raise fault from None
+            unknown = fault
+    if unknown is not None:
+        raise unknown
+    if not places:
+        raise Fault(
+            "unreachable",
+            "the invite holds no address",
+            hint="add --via HOST:PORT of any member",
+            exit_code=Exit.UNREACHABLE,
+        )
+    count = f"none of the {len(places)} addresses in the invite" if len(places) > 1 else f"nobody at {places[0]}"
+    raise Fault(
+        "unreachable",
+        f"{count} answered",
+        cause=", ".join(f"{error.address} {error.cause}" for error in silent),
+        hint="is a member running there? Any other one will do, too: --via HOST:PORT",
+        exit_code=Exit.UNREACHABLE,
+    )
+
+
+def _refusal(error: JoinRefused) -> Fault:
+    hint = "make a new one on any member: meerkat invite"
+    if error.code == "not_proven":
+        hint = "check the address; if it is right, somebody is between you and the pool"
+    if error.code == "not_ready":
+        hint = "try again in a moment, or through another member: --via HOST:PORT"
+    return Fault(error.code, str(error), hint=hint, exit_code=Exit.NOT_ALLOWED)
+
+
+# ---- the plan
+
+
+def contents_here(root: Root) -> dict[RelPath, Content]:
+    """What a folder that is about to join holds already (its files are read)."""
+    found: dict[RelPath, Content] = {}
+    ignore = read_ignore(root, "")
+    for each in walk(root, RelPath(""), ignore.ignored):
+        if isinstance(each, Problem | Unseen):
+            continue
+        path, stat = each
+        if stat.kind is Kind.FOLDER:
+            continue
+        try:
+            base = look(root, path, None).base
+        except PathBlocked:
+            continue
+        if base is not None:
+            found[path] = base.content
+    return found
+
+
+def read_ignore(root: Root, local: str) -> Ignore:
+    """The rules of the folder's `.meerkatignore` and of the local text."""
+    shared = ""
+    try:
+        descriptor = root.open_read(RelPath(".meerkatignore"))
+    except (OSError, PathBlocked):
+        pass
+    else:
+        with os.fdopen(descriptor, "rb") as file:
+            shared = file.read(1 << 20).decode("utf-8", "replace")
+    return Ignore(shared.splitlines(), local.splitlines())
+
+
+async def _plan(places: list[str], invite: InviteCode, identity: Identity, here: dict[RelPath, Content]) -> Plan:
+    entries: list[Entry] = []
+    await _through_any(places, lambda place: probe(place, invite, identity, JOIN_TIMEOUT_S, entries.extend))
+    return make_plan(here, entries)
+
+
+def make_plan(here: dict[RelPath, Content], entries: list[Entry]) -> Plan:
+    """What joining would do, in the contract's words. `delete` is always 0: joining never deletes."""
+    pool = {}
+    for entry in entries:
+        winner = view(entry.siblings, living_below=False).winner
+        if winner is not None and winner.content.kind is not Kind.FOLDER:
+            pool[entry.path] = winner
+    identical = sum(1 for path, content in here.items() if path in pool and pool[path].content == content)
+    differ = sum(1 for path, content in here.items() if path in pool and pool[path].content != content)
+    coming = [item for path, item in pool.items() if path not in here]
+    return {
+        "identical": identical,
+        "download": len(coming),
+        "download_bytes": sum(item.version.size for item in coming),
+        "only_here": len(here.keys() - pool.keys()),
+        "differ": differ,
+        "delete": 0,
+    }

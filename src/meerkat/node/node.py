@@ -1,0 +1,506 @@
+"""The composition root: one folder, one node. Builds every room once, starts them in order, stops them in order."""
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from meerkat.core.ignore import Ignore
+from meerkat.core.roster import InviteState
+from meerkat.disk.root import Root
+from meerkat.disk.stage import Stage
+from meerkat.disk.trash import Trash
+from meerkat.disk.watch import Overflowed, Touched, Watch, make_watch
+from meerkat.model.config import Settings
+from meerkat.model.fault import Exit, Fault
+from meerkat.model.frame import Bye, JoinAnswer, JoinAsk
+from meerkat.model.ids import NodeId, PoolId
+from meerkat.model.limits import (
+    CONTENTS_PRUNED_AT_ONCE,
+    DISK_THREADS,
+    RESCAN_DEGRADED_S,
+    SERVE_THREADS,
+    TRASH_AGE_S_MAX,
+    TRASH_DISK_SHARE_MAX,
+    UPKEEP_INTERVAL_S,
+)
+from meerkat.model.member import Summary
+from meerkat.model.path import RelPath
+from meerkat.node import ledger
+from meerkat.node.barrier import Barrier
+from meerkat.node.books import Books
+from meerkat.node.claims import Claims
+from meerkat.node.control import Control
+from meerkat.node.gossip import Gossip
+from meerkat.node.home import Home, default_name, open_home
+from meerkat.node.hub import Hub
+from meerkat.node.inward import Inward
+from meerkat.node.join import join_pool, parse_code, read_ignore
+from meerkat.node.logs import start_logging, stop_logging
+from meerkat.node.opening import Opened, close_index, new_author, open_index
+from meerkat.node.outward import Outward
+from meerkat.node.peers import Peers
+from meerkat.node.place import Placer
+from meerkat.node.ports import Tx
+from meerkat.node.progress import Progress
+from meerkat.node.pull import Puller
+from meerkat.node.registry import Registry, found_pool
+from meerkat.node.status import Status
+from meerkat.node.tasks import Tasks
+from meerkat.node.transfer import Transfer
+from meerkat.wire.control import AlreadyRunning, ControlServer, UnsafeSocket, socket_path
+from meerkat.wire.identity import Identity, IdentityFault
+from meerkat.wire.interfaces import advertised
+from meerkat.wire.invite import InviteCode
+from meerkat.wire.server import ListenFault, PortInUse, Server
+
+log = logging.getLogger("meerkat.node")
+
+OnReady = Callable[[dict[str, object]], None]
+OnPlan = Callable[[dict[str, object]], Awaitable[bool]]
+
+
+async def run_node(settings: Settings, on_ready: OnReady, stop: asyncio.Event, on_plan: OnPlan | None) -> None:
+    """Run the node of a folder until `stop` is set (or a `down`, `leave` or fatal trouble ends it).
+
+    Args:
+        on_ready: called once, when other nodes can connect, with the contract's `ready` object.
+        on_plan: asked before a join mixes this folder's files with the pool's; False ends without joining.
+
+    Raises:
+        Fault: whatever is wrong with the folder, the port or the invite; nothing was lost.
+    """
+    invite = parse_code(settings.invite) if settings.invite is not None else None
+    folder = Path(os.path.realpath(settings.directory))
+    home = open_home(folder)
+    made = not home.config.pool
+    try:
+        if invite is not None and not made and home.config.pool != invite.pool:
+            raise Fault(
+                "other_pool",
+                f"{folder} belongs to another pool than this invite",
+                hint="join with another folder, or leave that pool first: meerkat leave",
+                exit_code=Exit.REFUSED,
+            )
+        identity = _identity(home)
+        node = Node(home, identity, settings)
+        if made and not await node.become_member(invite, on_plan):
+            return
+        made = False
+        await node.run(on_ready, stop)
+        if node.left:
+            home.forget()
+    finally:
+        home.close()
+        if made:
+            shutil.rmtree(home.path, ignore_errors=True)
+
+
+def _identity(home: Home) -> Identity:
+    """The node's key; made once. A key that cannot be read is never replaced: the pool knows this node by it."""
+    if not any(home.identity.iterdir()):
+        identity = Identity.create()
+        identity.save(home.identity)
+        return identity
+    try:
+        return Identity.load(home.identity)
+    except IdentityFault as fault:
+        raise Fault(
+            "identity_damaged", str(fault), hint="restore .meerkat/identity from a backup, or join anew"
+        ) from None
+
+
+class Node:
+    """One node: the rooms, and the order in which they live."""
+
+    def __init__(self, home: Home, identity: Identity, settings: Settings) -> None:
+        self.home = home
+        self.identity = identity
+        self.settings = settings
+        self.name = settings.name or home.config.name or default_name()
+        self.stopping = asyncio.Event()
+        self._farewell = Bye("down", "this node was stopped")
+        self._ignore = Ignore((), ())
+        self._recovery_news = asyncio.Event()
+        self.left = False
+
+    # ---- becoming a node
+
+    async def become_member(self, invite: InviteCode | None, on_plan: OnPlan | None) -> bool:
+        """Found a pool or join one; writes `node.toml` last. False when a person declined."""
+        config = self.home.config
+        if invite is None:
+            config.pool_name = self.home.folder.name
+            config.pool = await found_pool(self.home.roster, self.identity, self.name, config.pool_name)
+        else:
+            # The port is not bound yet, so there is nothing to advertise; the first link tells the addresses.
+            joined = await join_pool(self.home, self.identity, invite, self.settings, self.name, [], on_plan)
+            if not joined:
+                return False
+            config.pool = invite.pool
+        config.name = self.name
+        self.home.save()
+        return True
+
+    # ---- living
+
+    async def run(self, on_ready: OnReady, stop: asyncio.Event) -> None:
+        """Start everything, stay until told to stop, stop everything."""
+        handler = start_logging(self.home.log, self.settings.log_level)
+        try:
+            self._build()
+            try:
+                await self._start()
+                on_ready(self.ready())
+                await self._until_stopped(stop)
+            finally:
+                await self._stop()
+            if self.left:
+                self.opened.witness.forget()
+        finally:
+            stop_logging(handler)
+
+    def _build(self) -> None:
+        """Every room, in the order in which they need each other."""
+        self.tasks = Tasks()
+        self.root = Root(self.home.folder)
+        self.stage = Stage(self.root)
+        self.trash = Trash(self.root)
+        self.disk_threads = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
+        self.serve_threads = ThreadPoolExecutor(SERVE_THREADS, thread_name_prefix="serve")
+        self.opened: Opened = open_index(self.home, self.identity.node, self.root, self.stage, self.trash)
+        node = self.identity.node
+        rng = random.Random(secrets.randbits(64))
+        self.hub = Hub(node)
+        self.books = Books(self.opened.index)
+        self.claims = Claims()
+        self.registry = Registry(self.home.roster, self.identity, PoolId(self.home.config.pool))
+        self.gossip = Gossip(node, self.books, self._heard_summary)
+        self.outward = Outward(
+            self.root, self.books, self.claims, self.hub, lambda: self._ignore, self.disk_threads, self._reload_ignore
+        )
+        self.transfer = Transfer(self.root, self.stage, self.books, self.hub, self.serve_threads, self.tasks, rng)
+        placer = Placer(
+            self.root,
+            self.stage,
+            self.trash,
+            self.books,
+            self.claims,
+            self.hub,
+            self.transfer,
+            self.disk_threads,
+            self._look_again,
+            self._ignored,
+        )
+        self.inward = Inward(self.books, self.claims, self.hub, placer, self.tasks, self._ignored)
+        self.puller = Puller(self.books, self.serve_threads, self.tasks, self.inward.fresh, self._recovered)
+        self.progress = Progress(node, time.time_ns(), self.books, self.hub, self.gossip, self._busy)  # noqa: TID251
+        self.peers = Peers(
+            self.identity,
+            self.registry,
+            self.books,
+            self.gossip,
+            self.puller,
+            self.transfer,
+            self.hub,
+            self.tasks,
+            rng,
+            secrets.token_bytes(16),
+            self._links_changed,
+            self._outrun,
+        )
+        self.status = Status(
+            node,
+            self.home.folder,
+            self.registry,
+            self.books,
+            self.hub,
+            self.gossip,
+            self.peers,
+            self.outward,
+            self.progress,
+        )
+        self.barrier = Barrier(
+            node,
+            self.books,
+            self.gossip,
+            self.outward,
+            self.progress,
+            self.hub,
+            self.status.reachable,
+            lambda: set(self.registry.members()),
+        )
+        self.watch: Watch = make_watch(
+            self.root, lambda path, folder: self._ignore.ignored(path, folder), self._watched
+        )
+        self.control = ControlServer(socket_path(self.home.folder), Control(self).handle)
+
+    async def _start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self.books.open()
+        await self.registry.load()
+        if self.registry.removed_myself:
+            raise Fault(
+                "not_member",
+                f"this node was taken off the pool of {self.home.folder}",
+                hint="join anew with an invite, after moving .meerkat away; the files stay",
+                exit_code=Exit.NOT_ALLOWED,
+            )
+        await self._read_ignore()
+        await self._listen()
+        try:
+            await self.control.start()
+        except (AlreadyRunning, UnsafeSocket, OSError) as error:
+            raise Fault("control", f"cannot serve this machine's doors: {error}") from error
+        self.books.on_written(self.inward.wake)
+        self.books.on_written(self.gossip.written)
+        self.books.on_written(self.progress.touch)
+        self.hub.on_change.append(self.progress.touch)
+        self.registry.on_changed(self._roster_changed)
+        await self.registry.tell_record(self.name, self._addresses())
+        self._roster_changed()
+        for name, work in (
+            ("links", self.peers.run()),
+            ("progress", self.progress.run()),
+            ("inward", self.inward.run()),
+            ("outward", self._take_in()),
+            ("upkeep", self._upkeep()),
+        ):
+            self.tasks.spawn(name, work, vital=True)
+
+    async def _listen(self) -> None:
+        """Bind the port: the one said, else the one of the last start, else any that is free."""
+        kept = self.home.config.listen
+        said = self.settings.listen or kept or "0.0.0.0:0"
+        wanted = said
+        if said.endswith(":0") and kept and kept.rpartition(":")[0] == said.rpartition(":")[0]:
+            wanted = kept
+        try:
+            self.server, self.listen = await self._bind(wanted)
+        except PortInUse:
+            if not said.endswith(":0") or wanted == said:
+                raise self._port_in_use(wanted) from None
+            try:
+                self.server, self.listen = await self._bind(said)  # the kept port was only a habit
+            except ListenFault as error:
+                raise Fault("cannot_listen", str(error)) from error
+        except ListenFault as error:
+            raise Fault(
+                "cannot_listen",
+                str(error),
+                hint="name an address of this machine: --listen HOST:PORT",
+                exit_code=Exit.ERROR,
+            ) from error
+        if self.settings.advertise:
+            self.home.config.advertise = list(self.settings.advertise)
+        self.home.config.listen = self.listen
+        self.home.config.name = self.name
+        self.home.save()
+        self.status.name = self.name
+        self.status.listen = self.listen
+
+    async def _bind(self, address: str) -> tuple[Server, str]:
+        server = Server(self.identity, self.registry, address, self.peers.accept, self._admit)
+        return server, await server.start()
+
+    def _port_in_use(self, address: str) -> Fault:
+        return Fault(
+            "port_in_use",
+            f"another program already listens on {address}",
+            hint="choose another port with --listen, or HOST:0 for any free one",
+        )
+
+    async def _until_stopped(self, stop: asyncio.Event) -> None:
+        waits: list[asyncio.Future[object]] = [
+            asyncio.ensure_future(stop.wait()),
+            asyncio.ensure_future(self.stopping.wait()),
+        ]
+        try:
+            await asyncio.wait({*waits, self.tasks.failed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self.tasks.failed.done():
+            self.tasks.failed.result()
+
+    async def _stop(self) -> None:
+        """Goodbye first, then the rooms, the index last."""
+        if hasattr(self, "server"):
+            await self.peers.stop(self._farewell)
+        await self.watch.stop()
+        await self.tasks.stop()
+        if hasattr(self, "server"):
+            await self.server.stop()
+        await self.control.stop()
+        await asyncio.to_thread(close_index, self.opened, self.identity.node)
+        await self.books.close()
+        self.disk_threads.shutdown()
+        self.serve_threads.shutdown()
+        self.stage.close()
+        self.trash.close()
+        self.root.close()
+
+    # ---- what the rooms tell each other
+
+    async def _take_in(self) -> None:
+        """The outward half: adopt if the index is new, scan what happened while nobody looked, then follow the watch."""
+        await self.watch.start()
+        await self._adopt_when_possible()
+        await self.outward.scan()
+        self.tasks.spawn("rescan", self._rescan(), vital=True)
+        await self.outward.run()
+
+    async def _adopt_when_possible(self) -> None:
+        """R11-R12: no dots before a member's whole index is here; alone (or all alike), adopt at once."""
+        while self.books.recovering:
+            others = set(self.registry.members()) - {self.identity.node}
+            if self.books.pulled_whole or not others or self._all_recovering(others):
+                await self.outward.scan(adopting=True)
+                await self.books.write(lambda tx: tx.put_meta("recovering", b""))
+                self.inward.wake()
+                return
+            self._recovery_news.clear()
+            await self._recovery_news.wait()
+
+    def _all_recovering(self, others: set[NodeId]) -> bool:
+        """Nobody has an index: the lowest id begins, the others learn from it."""
+        sources = {source.node: source.recovering for source in self.puller.sources()}
+        return others <= sources.keys() and all(sources.values()) and self.identity.node < min(others)
+
+    def _recovered(self) -> None:
+        self._recovery_news.set()
+
+    async def _rescan(self) -> None:
+        while True:
+            interval = self.settings.rescan_interval_s
+            if self.watch.degraded:
+                interval = min(interval, RESCAN_DEGRADED_S)
+            await asyncio.sleep(interval)
+            await self.outward.scan()
+
+    async def _upkeep(self) -> None:
+        """Now and then: what may go from trash and index goes."""
+        while True:
+            room = shutil.disk_usage(self.home.folder).total * TRASH_DISK_SHARE_MAX
+            now = time.time()  # noqa: TID251  # the age of what lies in the trash, for people
+            await asyncio.to_thread(self.trash.prune, now, TRASH_AGE_S_MAX, int(room))
+            await self.books.write(lambda tx: tx.prune_contents(CONTENTS_PRUNED_AT_ONCE))
+            await asyncio.sleep(UPKEEP_INTERVAL_S)
+
+    def _watched(self, event: Touched | Overflowed) -> None:
+        self.outward.heard(event)
+
+    def _look_again(self, paths: Iterable[RelPath]) -> None:
+        """Called from worker threads."""
+        self._loop.call_soon_threadsafe(self.outward.touched, list(paths))
+
+    def _busy(self) -> bool:
+        return self.outward.scanning or self.inward.busy or not self.puller.level
+
+    def _ignored(self, path: RelPath) -> bool:
+        return self._ignore.ignored(path, False) or self._ignore.ignored(path, True)
+
+    async def _read_ignore(self) -> None:
+        def read() -> Ignore:
+            try:
+                local = self.home.ignore.read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                local = ""
+            return read_ignore(self.root, local)
+
+        self._ignore = await asyncio.to_thread(read)
+        for problem in self._ignore.problems:
+            log.warning("ignore rules: %s", problem)
+
+    def _reload_ignore(self) -> None:
+        self.tasks.spawn("read the ignore rules", self._apply_ignore())
+
+    async def _apply_ignore(self) -> None:
+        await self._read_ignore()
+        await self.books.write(ledger.derive_pending)
+        await self.outward.scan()
+
+    def _addresses(self) -> list[str]:
+        return list(self.home.config.advertise) or advertised(self.listen)
+
+    def invite_addresses(self) -> list[str]:
+        return self._addresses()
+
+    async def _admit(self, ask: JoinAsk, invite: InviteState) -> AsyncIterator[JoinAnswer]:
+        if self.books.recovering and ask.admission is None and ask.plan:
+            yield JoinAnswer(refused="not_ready", reason="this node is still learning what the pool holds")
+            return
+        totals = self.books.totals
+        async for answer in self.registry.admit(ask, invite, totals.files, totals.bytes):
+            yield answer
+        if ask.plan and ask.admission is None:
+            async for part in self.puller.everything():
+                yield JoinAnswer(entries=part)
+
+    def _roster_changed(self) -> None:
+        if self.registry.removed_myself:
+            self.stopping.set()
+        self.peers.roster_changed()
+        self._recovery_news.set()
+        for node in list(self.gossip.latest):
+            if node not in self.registry.members() and node != self.identity.node:
+                self.gossip.forget(node)
+        self.progress.others_changed()
+        self.hub.changed()
+
+    def _links_changed(self) -> None:
+        self.inward.sources_changed()
+        self._recovery_news.set()
+        self.progress.touch()
+        self.progress.others_changed()
+
+    def _heard_summary(self, summary: Summary) -> None:
+        self.status.heard(summary.node)
+        self.transfer.progressed(summary.node)
+        self.inward.sources_changed()
+        self.progress.others_changed()
+
+    def _outrun(self, seq: int) -> None:
+        """R12: a member remembers more of our present life than we do, so that life is over."""
+        log.warning(
+            "a member knows %d writes of this node's present epoch: this index was rolled back; a new epoch", seq
+        )
+        self.tasks.spawn("new epoch", self.books.write(partial(_renew, self.identity.node)))
+
+    # ---- for the doors
+
+    def ready(self) -> dict[str, object]:
+        return {
+            "event": "ready",
+            "pool": self.home.config.pool,
+            "node": self.identity.node,
+            "name": self.name,
+            "dir": str(self.home.folder),
+            "listen": self.listen,
+            "web": None,
+            "pid": os.getpid(),
+        }
+
+    async def rename(self, name: str) -> None:
+        self.name = name
+        self.home.config.name = name
+        self.status.name = name
+        self.home.save()
+        await self.registry.tell_record(name, self._addresses())
+
+    async def leave(self) -> None:
+        """Take this node off the roster, tell whoever is linked, and stop being a node."""
+        await self.registry.remove(self.identity.node, "left")
+        self._farewell = Bye("left", "this node has left the pool")
+        self.left = True
+
+
+def _renew(node: NodeId, tx: Tx) -> None:
+    tx.renew_author(new_author(node))

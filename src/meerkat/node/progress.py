@@ -1,0 +1,109 @@
+"""How far this node is, measured when something changed and told to the pool and to the faces of this machine.
+
+Measuring costs a query, so it happens at once for a lone change and rarely while many come.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from meerkat.model.ids import NodeId
+from meerkat.model.limits import REASONS_TOLD_MAX, SUMMARY_BEAT_S, SUMMARY_INTERVAL_S
+from meerkat.model.member import NodeState, Summary
+from meerkat.node.books import Books
+from meerkat.node.gossip import Gossip
+from meerkat.node.hub import Hub
+
+
+class Progress:
+    """Keeps this node's `Summary` true.
+
+    Args:
+        run: grows with every start.
+        busy: whether something is under way that the index does not show yet.
+    """
+
+    def __init__(
+        self, self_id: NodeId, run: int, books: Books, hub: Hub, gossip: Gossip, busy: Callable[[], bool]
+    ) -> None:
+        self._self_id = self_id
+        self._run = run
+        self._books = books
+        self._hub = hub
+        self._gossip = gossip
+        self._busy = busy
+        self._counter = 0
+        self._due = asyncio.Event()
+        self._last: tuple[object, ...] = ()
+        self._waiters: set[asyncio.Event] = set()
+        self._said_at = float("-inf")
+        self.state = NodeState.UNKNOWN
+
+    def touch(self) -> None:
+        """Something changed."""
+        self._due.set()
+
+    def subscribe(self) -> asyncio.Event:
+        """An event that is set whenever this node's or another's progress changed (the barrier waits on it)."""
+        event = asyncio.Event()
+        self._waiters.add(event)
+        return event
+
+    def unsubscribe(self, event: asyncio.Event) -> None:
+        self._waiters.discard(event)
+
+    def others_changed(self) -> None:
+        for waiter in self._waiters:
+            waiter.set()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        beat = loop.time()
+        while True:
+            try:
+                await asyncio.wait_for(self._due.wait(), SUMMARY_BEAT_S)
+            except TimeoutError:
+                pass
+            self._due.clear()
+            began = loop.time()
+            await self.measure(beat=began - beat >= SUMMARY_BEAT_S)
+            if self._counter and self._said_at == began:
+                beat = began
+            cost = loop.time() - began
+            await asyncio.sleep(max(SUMMARY_INTERVAL_S / 5, 5 * cost))
+
+    async def measure(self, *, beat: bool = False) -> None:
+        """Measure now; tell when it is news (or a beat is due)."""
+        began = asyncio.get_running_loop().time()
+        await self._books.measure()
+        totals = self._books.totals
+        blocked = self._hub.blocked()
+        if blocked:
+            self.state = NodeState.BLOCKED
+        elif totals.behind_files or self._busy() or self._books.recovering:
+            self.state = NodeState.SYNCING
+        else:
+            self.state = NodeState.UP_TO_DATE
+        reasons = tuple((each.path, each.reason.value, each.text) for each in blocked[:REASONS_TOLD_MAX])
+        now = (self.state, totals.behind_files, totals.behind_bytes, self._books.complete, self._books.context, reasons)
+        if now != self._last or beat:
+            before = self._last[0] if self._last else None
+            self._last = now
+            self._counter += 1
+            self._said_at = began
+            self._gossip.say(
+                Summary(
+                    node=self._self_id,
+                    run=self._run,
+                    counter=self._counter,
+                    state=self.state,
+                    behind_files=totals.behind_files,
+                    behind_bytes=totals.behind_bytes,
+                    complete=dict(self._books.complete),
+                    context=dict(self._books.context),
+                    reasons=reasons,
+                )
+            )
+            if before != self.state:
+                self._hub.tell("pool.state", state=self.state.value)
+        for waiter in self._waiters:
+            waiter.set()

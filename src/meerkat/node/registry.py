@@ -1,0 +1,272 @@
+"""The roster at work: read from disk, grown by what members say, asked by the port who may come in.
+
+Invariant: an operation is on this disk before anything follows from it here or anyone is told of it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+
+from meerkat.core.roster import InviteState, Roster
+from meerkat.model.fault import Exit, Fault
+from meerkat.model.frame import JoinAnswer, JoinAsk, PeerFault, RosterPart, Signed
+from meerkat.model.ids import NodeId, PoolId
+from meerkat.model.limits import (
+    ADDRESSES_MAX,
+    ADDRESSES_SEEN_MAX,
+    CONTROL_PART_BYTES_MAX,
+    INVITE_LIFE_S_MAX,
+    INVITE_USES_MAX,
+)
+from meerkat.model.member import Member
+from meerkat.model.roster import AddOp
+from meerkat.store.roster import RosterStore
+from meerkat.wire import rosterops
+from meerkat.wire.identity import Identity, verify
+from meerkat.wire.invite import InviteSecret, encode_invite
+
+MARKS_OF_INVITE = 12
+"""Hexadecimal digits of an invite's id that people are shown."""
+
+log = logging.getLogger("meerkat.registry")
+
+
+def wall_clock() -> int:
+    """Seconds since 1970: what an invite's end is told in (nothing else is decided by it)."""
+    return int(time.time())  # noqa: TID251
+
+
+class Registry:
+    """This node's roster. Also the `Gate` of the pool's port."""
+
+    def __init__(self, folder: Path, identity: Identity, pool: PoolId) -> None:
+        self.pool = pool
+        self._identity = identity
+        self._store = RosterStore(folder)
+        self._roster = Roster(verify, pool)
+        self._certificates: tuple[int, list[bytes]] = (0, [])
+        self._fresh: list[RosterPart] = []
+        self._listeners: list[Callable[[], None]] = []
+        self._write = asyncio.Lock()
+        self._seen: dict[NodeId, tuple[str, ...]] = {}
+
+    async def load(self) -> None:
+        """Read what earlier starts have kept."""
+        stored = await asyncio.to_thread(self._store.load)
+        for name in stored.damaged:
+            log.error("%s in the roster was damaged and set aside; members hand it over again", name)
+        self._seen = dict(stored.seen)
+        self._take(RosterPart(ops=tuple(stored.ops), records=tuple(stored.records.values())))
+        self._swap_certificates()
+
+    def on_changed(self, listener: Callable[[], None]) -> None:
+        self._listeners.append(listener)
+
+    # ---- the gate (asked from gRPC's threads too: reads only)
+
+    def member_of(self, fingerprint: bytes) -> NodeId | None:
+        return self._roster.member_of(fingerprint)
+
+    def invite_of(self, fingerprint: bytes) -> InviteState | None:
+        return self._roster.invite_of(fingerprint)
+
+    def certificates(self) -> tuple[int, list[bytes]]:
+        return self._certificates
+
+    def _swap_certificates(self) -> None:
+        """Invites that are over stay among the roots: only so can their bearer be told why they are refused."""
+        members = [member.certificate for member in self._roster.members().values()]
+        invites = [invite.certificate for invite in self._roster.invites()]
+        self._certificates = (self._certificates[0] + 1, members + invites)
+
+    # ---- asking
+
+    def members(self) -> dict[NodeId, Member]:
+        return self._roster.members()
+
+    def name_of(self, node: NodeId) -> str:
+        member = self._roster.members().get(node)
+        return member.name if member is not None else node[:8]
+
+    def addresses(self, node: NodeId) -> list[str]:
+        """Where the node may answer: where it did last, then what it says of itself."""
+        record = self._roster.records().get(node)
+        told = list(record.addresses) if record is not None else []
+        return list(dict.fromkeys([*self._seen.get(node, ()), *told]))[:ADDRESSES_MAX]
+
+    def digest(self) -> bytes:
+        return self._roster.digest()
+
+    def all_parts(self, bytes_max: int) -> list[RosterPart]:
+        return self._roster.all_parts(bytes_max)
+
+    def fresh_parts(self) -> list[RosterPart]:
+        """What is new since the last call, to be passed on."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def invites(self) -> list[InviteState]:
+        return self._roster.invites()
+
+    @property
+    def removed_myself(self) -> bool:
+        return self._identity.node in self._roster.removed()
+
+    # ---- growing
+
+    async def take_in(self, part: RosterPart) -> None:
+        """Keep what is new of a part that somebody sent, tell the listeners."""
+        async with self._write:
+            fresh = self._take(part)
+            if not fresh.ops and not fresh.records:
+                return
+            await asyncio.to_thread(self._keep, fresh)
+            self._swap_certificates()
+            self._fresh.append(fresh)
+        for listener in self._listeners:
+            listener()
+
+    def _take(self, part: RosterPart) -> RosterPart:
+        ops, records = [], []
+        for signed in part.ops:
+            try:
+                if self._roster.add(rosterops.parse_op(signed), signed):
+                    ops.append(signed)
+            except PeerFault as fault:
+                log.warning("a roster operation was refused: %s", fault)
+        for signed in part.records:
+            try:
+                if self._roster.put_record(rosterops.parse_record(signed), signed):
+                    records.append(signed)
+            except PeerFault as fault:
+                log.warning("a node's record was refused: %s", fault)
+        return RosterPart(tuple(ops), tuple(records))
+
+    def _keep(self, part: RosterPart) -> None:
+        self._store.put_ops(part.ops)
+        for signed in part.records:
+            self._store.put_record(rosterops.parse_record(signed).node, signed)
+
+    async def tell_record(self, name: str, addresses: Iterable[str]) -> None:
+        """Say under which name and where this node is, if that is news."""
+        told = tuple(dict.fromkeys(addresses))[:ADDRESSES_MAX]
+        known = self._roster.records().get(self._identity.node)
+        if known is not None and (known.name, known.addresses) == (name, told):
+            return
+        counter = known.counter + 1 if known is not None else 1
+        await self.take_in(RosterPart(records=(rosterops.make_record(self._identity, counter, name, told),)))
+
+    def answered(self, node: NodeId, address: str) -> None:
+        """The node answered there: try there first next time."""
+        before = self._seen.get(node, ())
+        if before[:1] != (address,):
+            self._seen[node] = (address, *(each for each in before if each != address))[:ADDRESSES_SEEN_MAX]
+            self._store.put_seen(node, self._seen[node])
+
+    # ---- invites
+
+    async def invite(self, name: str, addresses: Iterable[str], *, uses: int, life_s: int) -> tuple[str, InviteState]:
+        """A new invite: its code and how it stands.
+
+        Raises:
+            Fault: uses or life out of range (usage).
+        """
+        if not 1 <= uses <= INVITE_USES_MAX:
+            raise Fault("bad_value", f"an invite has 1 to {INVITE_USES_MAX} uses", exit_code=Exit.USAGE)
+        if not 1 <= life_s <= INVITE_LIFE_S_MAX:
+            raise Fault("bad_value", "an invite lives between a second and a year", exit_code=Exit.USAGE)
+        secret = InviteSecret.new()
+        now = wall_clock()
+        signed = rosterops.make_invite(
+            self.pool, self._identity, secret, uses=uses, not_after=now + life_s, made_at=now, signer_name=name
+        )
+        await self.take_in(RosterPart(ops=(signed,)))
+        number = rosterops.op_id(signed.body)
+        state = next(invite for invite in self._roster.invites() if invite.id == number)
+        return encode_invite(self.pool, secret, list(addresses)), state
+
+    async def revoke(self, beginning: str) -> InviteState:
+        """End an invite, named by its id's beginning."""
+        found = [invite for invite in self._roster.invites() if invite.id.hex().startswith(beginning.lower())]
+        if len(found) != 1:
+            what = "no invite" if not found else f"{len(found)} invites"
+            raise Fault(
+                "not_found",
+                f"{what} with an id that begins with {beginning!r}",
+                hint="meerkat invite list",
+                exit_code=4,
+            )
+        await self.take_in(RosterPart(ops=(rosterops.make_revoke(self.pool, self._identity, found[0].id),)))
+        return found[0]
+
+    async def admit(self, ask: JoinAsk, invite: InviteState, files: int, size: int) -> AsyncIterator[JoinAnswer]:
+        """Answer a newcomer that showed an invite's certificate (the port has proved to it that we know the invite)."""
+        if ask.admission is None:
+            refused = self._unusable(invite, None)
+            if refused is None:
+                yield JoinAnswer(pool=self.pool, files=files, bytes=size)
+            else:
+                yield refused
+            return
+        try:
+            op = rosterops.parse_op(ask.admission)
+        except PeerFault as fault:
+            yield JoinAnswer(refused="bad", reason=str(fault))
+            return
+        if not isinstance(op, AddOp) or op.shown.certificate != ask.certificate or op.invite != invite.id:
+            yield JoinAnswer(refused="bad", reason="the admission is not for this newcomer and this invite")
+            return
+        node = op.shown.node
+        refused = self._unusable(invite, node)
+        if refused is not None:
+            yield refused
+            return
+        records = (ask.record,) if ask.record is not None else ()
+        await self.take_in(RosterPart(ops=(ask.admission,), records=records))
+        if node not in self._roster.members():
+            refused = self._unusable(invite, None)
+            yield refused if refused is not None else JoinAnswer(refused="bad", reason="the admission does not count")
+            return
+        for part in self._roster.all_parts(CONTROL_PART_BYTES_MAX):
+            yield JoinAnswer(pool=self.pool, roster=part)
+
+    def _unusable(self, invite: InviteState, node: NodeId | None) -> JoinAnswer | None:
+        """Why the invite admits nobody (else): whoever it has admitted already may ask again."""
+        current = next((each for each in self._roster.invites() if each.id == invite.id), invite)
+        if node is not None and node in current.admitted:
+            return None
+        made = f"it was made by {current.signer_name}"
+        if current.revoked:
+            return JoinAnswer(refused="invite_revoked", reason=f"this invite was revoked; {made}")
+        if current.used >= current.uses:
+            return JoinAnswer(refused="invite_used", reason=f"this invite was used already; {made}")
+        if current.not_after <= wall_clock():
+            return JoinAnswer(refused="invite_expired", reason=f"this invite has expired; {made}")
+        return None
+
+    # ---- leaving
+
+    async def remove(self, node: NodeId, reason: str) -> None:
+        """Take a member (this node itself: leaving) off the roster, for good."""
+        await self.take_in(RosterPart(ops=(rosterops.make_remove(self.pool, self._identity, node, reason=reason),)))
+
+
+async def found_pool(folder: Path, identity: Identity, name: str, pool_name: str) -> PoolId:
+    """Begin a new pool with this node as its only member; durable when this returns."""
+    genesis = rosterops.make_genesis(identity, name, pool_name)
+    await asyncio.to_thread(RosterStore(folder).put_op, genesis)
+    return rosterops.pool_id_of(genesis.body)
+
+
+async def keep_roster(folder: Path, ops: Iterable[Signed], records: Iterable[Signed]) -> None:
+    """Write down the roster that a newcomer was handed."""
+    store = RosterStore(folder)
+
+    def keep() -> None:
+        store.put_ops(ops)
+        for signed in records:
+            store.put_record(rosterops.parse_record(signed).node, signed)
+
+    await asyncio.to_thread(keep)
