@@ -4,6 +4,7 @@ The invariant: a dot leaves a path's siblings only by the merge rule, by a new d
 floor. Nothing here looks at the view, at disks or at clocks.
 """
 
+import dataclasses
 from collections.abc import Iterable
 
 from blake3 import blake3
@@ -63,18 +64,7 @@ def supersede(siblings: Siblings, replaced: Iterable[Dot], successor: Version, *
     if successor.living:
         marks.pop(mark(successor.content), None)
     height = successor.height if keep_height else 1 + max((version.height for version in versions), default=0)
-    return Version(
-        kind=successor.kind,
-        size=successor.size,
-        mtime_ns=successor.mtime_ns,
-        mode=successor.mode,
-        digest=successor.digest,
-        recipe=successor.recipe,
-        target=successor.target,
-        height=height,
-        weak=successor.weak,
-        hist=tuple(marks)[-HIST_MARKS_MAX:],
-    )
+    return dataclasses.replace(successor, height=height, hist=tuple(marks)[-HIST_MARKS_MAX:])
 
 
 def replace(siblings: Siblings, replaced: Iterable[Dot], dot: Dot, version: Version) -> Siblings:

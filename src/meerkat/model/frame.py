@@ -194,12 +194,13 @@ _NO_POOL = PoolId("")
 
 @dataclass(frozen=True, slots=True)
 class JoinAsk:
-    """A newcomer's call. Without `admission` it asks for the pool's proof only."""
+    """A newcomer's call. Without `admission` it asks for the pool's proof only, with `plan` for its index as well."""
 
     nonce: bytes
     certificate: bytes
     admission: Signed | None = None
     record: Signed | None = None
+    plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,3 +221,4 @@ class JoinAnswer:
     reason: str = ""
     files: int = 0
     bytes: int = 0
+    entries: tuple[Entry, ...] = ()

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from meerkat.model.dot import Dot
-from meerkat.model.ids import DIGEST_BYTES, NO_DIGEST, Digest
+from meerkat.model.ids import DIGEST_BYTES, NO_DIGEST, Digest, is_id
 from meerkat.model.limits import FILE_BYTES_MAX, HIST_MARKS_MAX, TARGET_BYTES_MAX
 from meerkat.model.path import RelPath
 
@@ -57,6 +57,7 @@ class Version:
         height: 1 + the greatest height that this write replaced; grows along edits, replaces clocks.
         weak: no person wrote this just now (adopted on import, or an automatic conflict copy).
         hist: marks of contents that this version superseded, oldest first, bounded.
+        origin: in a conflict copy, whose version it holds (a node id), for showing to people; else empty.
     """
 
     kind: Kind
@@ -69,6 +70,7 @@ class Version:
     height: int = 1
     weak: bool = False
     hist: tuple[bytes, ...] = ()
+    origin: str = ""
 
     @property
     def content(self) -> Content:
@@ -102,6 +104,8 @@ class Version:
             raise VersionFault("height or time out of range")
         if len(self.hist) > HIST_MARKS_MAX or any(len(mark) != MARK_BYTES for mark in self.hist):
             raise VersionFault("hist is not a bounded list of marks")
+        if self.origin and not is_id(self.origin):
+            raise VersionFault("the origin is not a node id")
 
 
 Siblings = dict[Dot, Version]

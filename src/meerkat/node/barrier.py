@@ -98,9 +98,7 @@ class Barrier:
             self._progress.unsubscribe(changed)
 
     async def _take_in_all(self, paths: list[RelPath]) -> None:
-        if self._books.recovering:
-            while self._books.recovering:
-                await asyncio.sleep(0.05)
+        await self._books.recovered.wait()
         for path in paths:
             await self._outward.scan(path)
         if not paths:

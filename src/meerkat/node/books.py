@@ -38,6 +38,7 @@ class Books:
         self.totals = Totals(0, 0, 0, 0, 0)
         self.author = Author(NodeId(""), 0)
         self.recovering = ""
+        self.recovered = asyncio.Event()
         self.pulled_whole = False
         self.generation = 0
 
@@ -63,6 +64,8 @@ class Books:
         ended = await loop.run_in_executor(self._writer, run)
         result, self.context, self.floor, self.fingerprint, self.author, self.recovering = ended
         self.generation += 1
+        if not self.recovering:
+            self.recovered.set()
         for listener in self._listeners:
             listener()
         return result

@@ -77,9 +77,9 @@ def _clear_out(root: Root, stage: Stage, trash: Trash, intent: Intent) -> None:
         return
     if content.kind is Kind.FOLDER:
         stage.drop(intent.stage)
-    elif intent.old is not None and content == intent.old.content:
-        trash.keep(stage, intent.stage, intent.path, content)
-    elif not commit.put_back(root, stage, intent.stage, copy_path(intent.path, content)):
+    elif (intent.old is not None and content == intent.old.content) or not commit.put_back(
+        root, stage, intent.stage, copy_path(intent.path, content)
+    ):
         trash.keep(stage, intent.stage, intent.path, content)
 
 
@@ -103,9 +103,7 @@ def clean_stage(stage: Stage, trash: Trash, *, index_lost: bool, wanted: Callabl
             if content is None:
                 continue
             verified = partial is not None and content.kind is Kind.FILE and content.ident.hex()[:40] == partial[1]
-            if verified or content.kind is Kind.FOLDER:
-                stage.drop(name)
-            elif content.kind is Kind.SYMLINK and name.startswith("link."):
+            if verified or content.kind is Kind.FOLDER or (content.kind is Kind.SYMLINK and name.startswith("link.")):
                 stage.drop(name)
             else:
                 _to_trash(stage, trash, name, RelPath(name))

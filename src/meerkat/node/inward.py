@@ -280,9 +280,8 @@ class Inward:
 
     def _want(self, batch: list[Job]) -> set[bytes]:
         """Contents being put down: nothing that holds them is removed meanwhile, it may be where they come from."""
-        contents: set[bytes] = (
-            {job.step.version.digest for job in batch if isinstance(job.step, Place)} - self._wanted - {b""}
-        )
+        wanted = {bytes(job.step.version.digest) for job in batch if isinstance(job.step, Place)}
+        contents = wanted - self._wanted - {b""}
         self._wanted |= contents
         return contents
 

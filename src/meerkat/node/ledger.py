@@ -236,7 +236,8 @@ def keep_loser(tx: Tx, path: RelPath, content: Content, copy: RelPath, copy_base
         loser = siblings[max(dots)]
         height = max(siblings[dot].height for dot in dots)
         dead = merging.tombstones(at_copy)
-        weak = replace(loser, weak=True, height=height, hist=())
+        origin = loser.origin or max(dots).author.node
+        weak = replace(loser, weak=True, height=height, hist=(), origin=origin)
         write(tx, copy, Change(merging.supersede(at_copy, dead, weak, keep_height=True), frozenset(dead)))
         retract(tx, copy)
     gone = dots | merging.tombstones(siblings)

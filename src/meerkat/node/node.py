@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from meerkat.core.ignore import Ignore
 from meerkat.core.roster import InviteState
@@ -201,7 +202,7 @@ class Node:
         )
         self.inward = Inward(self.books, self.claims, self.hub, placer, self.tasks, self._ignored)
         self.puller = Puller(self.books, self.serve_threads, self.tasks, self.inward.fresh, self._recovered)
-        self.progress = Progress(node, time.time_ns(), self.books, self.hub, self.gossip, self._busy)  # noqa: TID251
+        self.progress = Progress(node, time.time_ns(), self.books, self.hub, self.gossip, self._busy)
         self.peers = Peers(
             self.identity,
             self.registry,
@@ -237,9 +238,7 @@ class Node:
             self.status.reachable,
             lambda: set(self.registry.members()),
         )
-        self.watch: Watch = make_watch(
-            self.root, lambda path, folder: self._ignore.ignored(path, folder), self._watched
-        )
+        self.watch: Watch = make_watch(self.root, self._skip, self._watched)
         self.control = ControlServer(socket_path(self.home.folder), Control(self).handle)
 
     async def _start(self) -> None:
@@ -318,12 +317,12 @@ class Node:
         )
 
     async def _until_stopped(self, stop: asyncio.Event) -> None:
-        waits: list[asyncio.Future[object]] = [
+        waits: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(stop.wait()),
             asyncio.ensure_future(self.stopping.wait()),
         ]
         try:
-            await asyncio.wait({*waits, self.tasks.failed}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*waits, self.tasks.failed], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
@@ -350,7 +349,7 @@ class Node:
     # ---- what the rooms tell each other
 
     async def _take_in(self) -> None:
-        """The outward half: adopt if the index is new, scan what happened while nobody looked, then follow the watch."""
+        """The outward half: adopt if the index is new, scan what happened meanwhile, then follow the watch."""
         await self.watch.start()
         await self._adopt_when_possible()
         await self.outward.scan()
@@ -403,6 +402,9 @@ class Node:
 
     def _busy(self) -> bool:
         return self.outward.scanning or self.inward.busy or not self.puller.level
+
+    def _skip(self, path: RelPath, is_folder: bool) -> bool:
+        return self._ignore.ignored(path, is_folder)
 
     def _ignored(self, path: RelPath) -> bool:
         return self._ignore.ignored(path, False) or self._ignore.ignored(path, True)

@@ -157,13 +157,18 @@ class Pipe(Protocol[Frame]):
 class Connection(Protocol):
     """The three streams that join this node with one member, whoever dialled."""
 
-    peer: NodeId
-    dialled: bool
-    address: str
-    link: Pipe[LinkFrame]
-    index: Pipe[IndexFrame]
-    carry: Pipe[CarryFrame]
-
+    @property
+    def peer(self) -> NodeId: ...
+    @property
+    def dialled(self) -> bool: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def link(self) -> Pipe[LinkFrame]: ...
+    @property
+    def index(self) -> Pipe[IndexFrame]: ...
+    @property
+    def carry(self) -> Pipe[CarryFrame]: ...
     @property
     def sent_bytes(self) -> int: ...
     @property

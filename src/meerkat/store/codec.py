@@ -14,7 +14,7 @@ from meerkat.model.version import MARK_BYTES, Base, Content, Kind, Siblings, Sta
 from meerkat.store.connection import Row
 from meerkat.store.errors import IndexDamaged
 
-VERSION_COLUMNS = ("kind", "size", "mtime_ns", "mode", "digest", "recipe", "target", "height", "weak", "hist")
+VERSION_COLUMNS = ("kind", "size", "mtime_ns", "mode", "digest", "recipe", "target", "height", "weak", "hist", "origin")
 BASE_COLUMNS = ("kind", "ident", "recipe", "stat_kind", "size", "mtime_ns", "ctime_ns", "inode", "mode", "racy")
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -49,13 +49,14 @@ def version_values(version: Version) -> tuple[object, ...]:
         version.height,
         int(version.weak),
         b"".join(version.hist) if version.hist else b"",
+        version.origin,
     )
 
 
 def version_of_row(row: Row, at: int) -> Version:
     """The version whose columns begin at position `at` of the row."""
     try:
-        kind, size, mtime_ns, mode, digest, recipe, target, height, weak, hist = row[at : at + 10]
+        kind, size, mtime_ns, mode, digest, recipe, target, height, weak, hist, origin = row[at : at + 11]
         return Version(
             _KINDS[kind],
             size,
@@ -67,6 +68,7 @@ def version_of_row(row: Row, at: int) -> Version:
             height,
             weak != 0,
             tuple(hist[i : i + MARK_BYTES] for i in range(0, len(hist), MARK_BYTES)) if hist else (),
+            origin,
         )
     except _UNREADABLE as fault:
         raise IndexDamaged(f"a version in the index cannot be read: {fault}") from fault

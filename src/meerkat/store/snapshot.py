@@ -173,6 +173,11 @@ class Snapshot:
     def conflicted(self) -> list[RelPath]:
         return [path_of(key) for (key,) in self._rows("SELECT path FROM conflicted ORDER BY path")]
 
+    def copies(self) -> list[Entry]:
+        """Living entries whose name holds the mark of a conflict copy."""
+        keys = self._rows("SELECT path FROM copy ORDER BY path")
+        return [Entry(path_of(key), self._siblings(key)) for (key,) in keys]
+
     # ---- this disk
 
     def base(self, path: RelPath) -> Base | None:

@@ -35,6 +35,9 @@ from meerkat.store.codec import (
 from meerkat.store.connection import Connection, Row
 from meerkat.store.snapshot import Snapshot, ended
 
+COPY_MARK = b".conflict-"
+"""What the names of conflict copies hold; whether a name really is one is for whoever shows it to say."""
+
 _PUT_ENTRY = f"""INSERT OR REPLACE INTO entry (path, author, seq, {columns(VERSION_COLUMNS)})
     VALUES ({placeholders(3 + len(VERSION_COLUMNS))})"""
 _DROP_ENTRY = "DELETE FROM entry WHERE path = ? AND author = ? AND seq = ?"
@@ -136,6 +139,11 @@ class Transaction(Snapshot):
         elif clash_before and not clash:
             self._run("DELETE FROM conflicted WHERE path = ?", (key,))
         shown_before, shown = representative(old), representative(siblings)
+        if COPY_MARK in key and (shown_before is None) != (shown is None):
+            statement = (
+                "INSERT OR IGNORE INTO copy VALUES (?)" if shown is not None else "DELETE FROM copy WHERE path = ?"
+            )
+            self._run(statement, (key,))
         self._count(shown_before, -1)
         self._count(shown, 1)
         self._mark(key, shown, bare=not siblings)

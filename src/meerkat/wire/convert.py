@@ -33,7 +33,7 @@ from meerkat.model.limits import (
     WORD_CHARS_MAX,
 )
 from meerkat.model.member import NodeState, Summary
-from meerkat.wire.convert_index import FINGERPRINT_LENGTHS
+from meerkat.wire.convert_index import FINGERPRINT_LENGTHS, entries_from_pb, entries_to_pb
 from meerkat.wire.convert_vector import (
     check_count,
     check_length,
@@ -226,7 +226,7 @@ def signed_from_pb(messages: Sequence[pb.SignedOp] | Sequence[pb.SignedRecord]) 
 
 
 def encode_join_ask(ask: JoinAsk) -> bytes:
-    message = pb.JoinRequest(nonce=ask.nonce, certificate=ask.certificate)
+    message = pb.JoinRequest(nonce=ask.nonce, certificate=ask.certificate, plan=ask.plan)
     if ask.admission is not None:
         message.admission.CopyFrom(pb.SignedOp(body=ask.admission.body, signature=ask.admission.signature))
     if ask.record is not None:
@@ -250,6 +250,7 @@ def decode_join_ask(data: bytes) -> JoinAsk:
         certificate=message.certificate,
         admission=signed_from_pb([message.admission])[0] if message.HasField("admission") else None,
         record=signed_from_pb([message.record])[0] if message.HasField("record") else None,
+        plan=message.plan,
     )
 
 
@@ -265,6 +266,8 @@ def encode_join_answer(answer: JoinAnswer) -> bytes:
     )
     if answer.roster is not None:
         message.roster.CopyFrom(_roster_to_pb(answer.roster))
+    if answer.entries:
+        message.entries.CopyFrom(entries_to_pb(answer.entries))
     return message.SerializeToString()
 
 
@@ -284,4 +287,5 @@ def decode_join_answer(data: bytes) -> JoinAnswer:
         reason=check_text("a reason", message.reason, TEXT_CHARS_MAX),
         files=check_number("files", message.files),
         bytes=check_number("bytes", message.bytes),
+        entries=entries_from_pb(message.entries) if message.HasField("entries") else (),
     )

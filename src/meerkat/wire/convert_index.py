@@ -8,6 +8,7 @@ from typing import assert_never
 
 from meerkat.model.dot import Author, Dot
 from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, PeerFault, Refused
+from meerkat.model.ids import NodeId
 from meerkat.model.limits import (
     ENTRIES_PER_PART_MAX,
     HIST_MARKS_MAX,
@@ -26,6 +27,8 @@ from meerkat.wire.convert_vector import (
     check_number,
     check_text,
     digest_from_bytes,
+    node_from_bytes,
+    node_to_bytes,
     parsed,
     seq_from_pb,
     vector_from_pb,
@@ -45,7 +48,7 @@ def encode_query(frame: IndexFrame) -> bytes:
                 pb.Ask(context=vector_to_pb(frame.context), floor=vector_to_pb(frame.floor), full=frame.full)
             )
         case EntriesPart():
-            query.part.CopyFrom(_part_to_pb(frame.entries))
+            query.part.CopyFrom(entries_to_pb(frame.entries))
         case EntriesEnd():
             end = pb.End(context=vector_to_pb(frame.context), floor=vector_to_pb(frame.floor), full=frame.full)
             end.fingerprint = frame.fingerprint
@@ -70,7 +73,7 @@ def decode_query(data: bytes) -> IndexFrame | None:
             ask = query.ask
             return AskEntries(number, vector_from_pb(ask.context), vector_from_pb(ask.floor), ask.full)
         case "part":
-            return EntriesPart(number, _entries_from_pb(query.part))
+            return EntriesPart(number, entries_from_pb(query.part))
         case "end":
             end = query.end
             fingerprint = check_length("an index fingerprint", end.fingerprint, *FINGERPRINT_LENGTHS)
@@ -82,7 +85,7 @@ def decode_query(data: bytes) -> IndexFrame | None:
             return None
 
 
-def _part_to_pb(entries: tuple[Entry, ...]) -> pb.Part:
+def entries_to_pb(entries: tuple[Entry, ...]) -> pb.Part:
     part = pb.Part()
     places: dict[Author, int] = {}
     for entry in entries:
@@ -110,10 +113,11 @@ def _version_to_pb(place: int, seq: int, version: Version) -> pb.Version:
         height=version.height,
         weak=version.weak,
         hist=b"".join(version.hist),
+        origin=node_to_bytes(NodeId(version.origin)) if version.origin else b"",
     )
 
 
-def _entries_from_pb(part: pb.Part) -> tuple[Entry, ...]:
+def entries_from_pb(part: pb.Part) -> tuple[Entry, ...]:
     check_count("entries in a part", len(part.entries), ENTRIES_PER_PART_MAX)
     check_count("authors in a part", len(part.authors), VECTOR_AUTHORS_MAX)
     authors = [author_from_pb(author) for author in part.authors]
@@ -155,6 +159,7 @@ def _version_from_pb(message: pb.Version) -> Version:
             height=message.height,
             weak=message.weak,
             hist=tuple(hist[at : at + MARK_BYTES] for at in range(0, len(hist), MARK_BYTES)),
+            origin=node_from_bytes(message.origin) if message.origin else "",
         )
         version.ensure_valid()
     except (VersionFault, ValueError) as fault:

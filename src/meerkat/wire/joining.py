@@ -8,7 +8,7 @@ certificate, so somebody in between can at most deny us service.
 import asyncio
 import hmac
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ import grpc.aio
 from meerkat.model.frame import JoinAnswer, JoinAsk, PeerFault, Signed
 from meerkat.model.ids import NodeId, PoolId
 from meerkat.model.limits import MEMBERS_MAX, ROSTER_OPS_MAX
+from meerkat.model.version import Entry
 from meerkat.wire.address import AddressFault
 from meerkat.wire.client import DialFailed, diagnose, secure_channel, why_unreachable
 from meerkat.wire.connection import SERVICE
@@ -66,6 +67,9 @@ class JoinedPool:
     bytes: int
 
 
+OnEntries = Callable[[tuple[Entry, ...]], object]
+
+
 class _Sponsor:
     """A pinned connection to a node that may be a sponsor."""
 
@@ -76,7 +80,7 @@ class _Sponsor:
         self._invite = invite
 
     async def ask(
-        self, newcomer: bytes, admission: Signed | None, record: Signed | None
+        self, newcomer: bytes, admission: Signed | None, record: Signed | None, *, plan: bool = False
     ) -> AsyncGenerator[JoinAnswer, None]:
         """Call Join; its answers after the proof was checked, the first of them the one with the proof.
 
@@ -86,7 +90,7 @@ class _Sponsor:
         """
         nonce = secrets.token_bytes(NONCE_BYTES)
         method: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(f"/{SERVICE}/Join")
-        call = method(encode_join_ask(JoinAsk(nonce, newcomer, admission, record)))
+        call = method(encode_join_ask(JoinAsk(nonce, newcomer, admission, record, plan)))
         expected = join_proof(
             self._invite.secret.proof_key,
             nonce=nonce,
@@ -150,28 +154,37 @@ async def _why_refused(address: str, certificate: bytes, fault: grpc.aio.AioRpcE
     )
 
 
-async def _probed(sponsor: _Sponsor, invite: InviteCode, certificate: bytes) -> Probed:
+async def _probed(
+    sponsor: _Sponsor, invite: InviteCode, certificate: bytes, on_entries: OnEntries | None = None
+) -> Probed:
     """The first step: the proof, and what the pool says of itself (which may come with the proof or after it)."""
     pool, number, files, size = "", b"", 0, 0
-    async with aclosing(sponsor.ask(certificate, None, None)) as answers:
+    async with aclosing(sponsor.ask(certificate, None, None, plan=on_entries is not None)) as answers:
         async for answer in answers:
             pool = answer.pool or pool
             number = answer.invite or number
             files, size = max(files, answer.files), max(size, answer.bytes)
+            if on_entries is not None:
+                on_entries(answer.entries)
     if pool != invite.pool or len(number) != OP_ID_BYTES:
         raise JoinRefused("bad_answer", "the node there does not say which pool and invite it answers for")
     return Probed(sponsor.node, invite.pool, number, files, size)
 
 
-async def probe(address: str, invite: InviteCode, identity: Identity, timeout_s: float) -> Probed:
+async def probe(
+    address: str, invite: InviteCode, identity: Identity, timeout_s: float, on_entries: OnEntries | None = None
+) -> Probed:
     """Ask a member at `address` (HOST:PORT) what would be joined, without joining.
+
+    Args:
+        on_entries: wants the pool's index as well, and is called with each part of it.
 
     Raises:
         DialFailed: nobody to talk to there.
         JoinRefused: the invite is not taken there, or the node could not prove that it belongs to the pool.
     """
     async with _pinned(address, invite, timeout_s) as sponsor:
-        return await _probed(sponsor, invite, identity.certificate)
+        return await _probed(sponsor, invite, identity.certificate, on_entries)
 
 
 async def join(

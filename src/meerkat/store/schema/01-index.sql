@@ -29,6 +29,7 @@ CREATE TABLE entry (
     height INTEGER NOT NULL,
     weak INTEGER NOT NULL,
     hist BLOB NOT NULL,
+    origin TEXT NOT NULL,
     PRIMARY KEY (path, author, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX entry_dot ON entry (author, seq);
@@ -66,6 +67,11 @@ CREATE TABLE conflicted (
     path BLOB NOT NULL PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
 
+-- Living paths that are named like conflict copies (few, and asked for often).
+CREATE TABLE copy (
+    path BLOB NOT NULL PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
 -- Commits under way (R8, R9). target_kind NULL: a removal. old_kind NULL: nothing was there.
 CREATE TABLE intent (
     path BLOB NOT NULL PRIMARY KEY,
@@ -81,6 +87,7 @@ CREATE TABLE intent (
     target_height INTEGER,
     target_weak INTEGER,
     target_hist BLOB,
+    target_origin TEXT,
     old_kind INTEGER,
     old_ident BLOB,
     old_recipe BLOB,
@@ -130,6 +137,7 @@ CREATE TABLE aside (
     height INTEGER NOT NULL,
     weak INTEGER NOT NULL,
     hist BLOB NOT NULL,
+    origin TEXT NOT NULL,
     PRIMARY KEY (pull, number, author, seq)
 ) STRICT, WITHOUT ROWID;
 

@@ -142,6 +142,7 @@ class Version(_message.Message):
     HEIGHT_FIELD_NUMBER: _builtins.int
     WEAK_FIELD_NUMBER: _builtins.int
     HIST_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     author: _builtins.int
@@ -158,6 +159,8 @@ class Version(_message.Message):
     weak: _builtins.bool
     hist: _builtins.bytes
     """marks of 8 bytes, joined"""
+    origin: _builtins.bytes
+    """in a conflict copy: whose version it holds, 20 bytes"""
     content: _builtins.bytes
     """may ride along: the bytes of a very small file"""
     signature: _builtins.bytes
@@ -177,12 +180,13 @@ class Version(_message.Message):
         height: _builtins.int = ...,
         weak: _builtins.bool = ...,
         hist: _builtins.bytes = ...,
+        origin: _builtins.bytes = ...,
         content: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "content", b"content", "digest", b"digest", "height", b"height", "hist", b"hist", "kind", b"kind", "mode", b"mode", "mtime_ns", b"mtime_ns", "recipe", b"recipe", "seq", b"seq", "signature", b"signature", "size", b"size", "target", b"target", "weak", b"weak"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "content", b"content", "digest", b"digest", "height", b"height", "hist", b"hist", "kind", b"kind", "mode", b"mode", "mtime_ns", b"mtime_ns", "origin", b"origin", "recipe", b"recipe", "seq", b"seq", "signature", b"signature", "size", b"size", "target", b"target", "weak", b"weak"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -221,10 +225,13 @@ class JoinRequest(_message.Message):
     CERTIFICATE_FIELD_NUMBER: _builtins.int
     ADMISSION_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     """32 bytes of the newcomer's"""
     certificate: _builtins.bytes
     """the newcomer's own certificate, DER"""
+    plan: _builtins.bool
+    """first step: send the index too, so that the newcomer can say what joining would do"""
     @_builtins.property
     def admission(self) -> Global___SignedOp:
         """absent in the first step"""
@@ -238,10 +245,11 @@ class JoinRequest(_message.Message):
         certificate: _builtins.bytes = ...,
         admission: Global___SignedOp | None = ...,
         record: Global___SignedRecord | None = ...,
+        plan: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "certificate", b"certificate", "nonce", b"nonce", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "certificate", b"certificate", "nonce", b"nonce", "plan", b"plan", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -258,6 +266,7 @@ class JoinReply(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
     INVITE_FIELD_NUMBER: _builtins.int
     proof: _builtins.bytes
     """HMAC-SHA256(proof key, nonce | certificate of the invite | of the pool's node | of the newcomer)"""
@@ -274,6 +283,10 @@ class JoinReply(_message.Message):
     def roster(self) -> Global___Roster:
         """second step: in one or several replies"""
 
+    @_builtins.property
+    def entries(self) -> Global___Part:
+        """first step, when asked to plan: the pool's index in parts"""
+
     def __init__(
         self,
         *,
@@ -284,11 +297,12 @@ class JoinReply(_message.Message):
         reason: _builtins.str = ...,
         files: _builtins.int = ...,
         bytes: _builtins.int = ...,
+        entries: Global___Part | None = ...,
         invite: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["roster", b"roster"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "roster", b"roster"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "files", b"files", "invite", b"invite", "pool", b"pool", "proof", b"proof", "reason", b"reason", "refused", b"refused", "roster", b"roster"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "entries", b"entries", "files", b"files", "invite", b"invite", "pool", b"pool", "proof", b"proof", "reason", b"reason", "refused", b"refused", "roster", b"roster"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
