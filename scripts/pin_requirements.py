@@ -20,6 +20,8 @@ HEAD = """\
 # Everything that building, linting and testing need, for Python 3.11 and newer.
 # Written by `make pins` from pyproject.toml; do not edit.
 """
+EDITABLE = "editables>=0.5"
+"""What hatchling asks for when it builds an editable wheel; pip would fetch it unpinned into a build of its own."""
 LINE = re.compile(r"(?:[A-Za-z0-9._-]+==\S+(?: ; [^\\]+)?(?: \\)?|    --hash=sha256:[0-9a-f]{64}(?: \\)?|#.*|)")
 
 
@@ -27,6 +29,7 @@ def wanted(project: dict[str, Any]) -> list[str]:
     """The requirements of building, running and developing."""
     return [
         *project["build-system"]["requires"],
+        EDITABLE,
         *project["project"]["dependencies"],
         *group(project["dependency-groups"], "dev"),
     ]
