@@ -82,10 +82,3 @@ def test_running_is_answering(node: Any) -> None:
     assert ask.is_running(node.folder)
     node.stop_serving()
     assert not ask.is_running(node.folder)
-
-
-@pytest.mark.parametrize("answer", [[{"a": 1}], {"nodes": [{"a": 1}]}])
-def test_lists_come_bare_or_named(node: Any, answer: object) -> None:
-    """A verb that lists is understood in both spellings."""
-    node.answers["nodes"] = answer
-    assert ask.rows(node.folder, "nodes", "nodes") == [{"a": 1}]

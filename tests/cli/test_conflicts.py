@@ -38,7 +38,7 @@ def test_each_version_is_named(node: Any, capsys: pytest.CaptureFixture[str]) ->
 
 def test_check_is_7_when_there_are_some(node: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Scripts ask whether a person is needed; the list itself is no error."""
-    node.answers["conflicts"] = {"conflicts": [CONFLICT]}
+    node.answers["conflicts"] = [CONFLICT]
     assert run(["conflicts", "--check", "--json"]) == 7
     assert json.loads(capsys.readouterr().out) == [CONFLICT]
     assert run(["conflicts"]) == 0

@@ -49,7 +49,8 @@ def test_the_first_argument_is_the_folder_only_if_it_is_a_nodes(
     monkeypatch.chdir(tmp_path)
     assert split_folder(["pool", "a.txt", "docs/b.txt"]) == (pool, ("a.txt", "docs/b.txt"))
     monkeypatch.chdir(pool / "docs")
-    assert split_folder(["b.txt", "../a.txt", ".."]) == (pool, ("docs/b.txt", "a.txt", ""))
+    assert split_folder(["b.txt", "../a.txt"]) == (pool, ("docs/b.txt", "a.txt"))
+    assert split_folder(["b.txt", ".."]) == (pool, ())
     assert split_folder([]) == (pool, ())
 
 

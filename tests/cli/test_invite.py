@@ -29,7 +29,7 @@ def test_the_command_stands_alone_on_its_line(
     assert run(["invite", "--uses", "3", "--for", "2h"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "good for 2 h, 1 use left" in lines[0]
-    assert lines[-1].strip() == made["command"]
+    assert lines[-1].strip() == f"meerkat join {made['code']} {node.folder}"
     assert node.asked == [("invite", {"uses": 3, "for": 7200.0})]
 
 

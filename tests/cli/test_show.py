@@ -8,7 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meerkat.cli.show import Cell, ago, ahead, coloured, count, moment, neutral, paint, size, span, table, width
+from meerkat.cli.show import (
+    Cell,
+    ago,
+    ahead,
+    coloured,
+    count,
+    homely,
+    moment,
+    neutral,
+    paint,
+    size,
+    span,
+    table,
+    typed,
+    width,
+)
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -101,3 +116,12 @@ def test_tables_align_wide_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines == ["日本       a", "x          b", "long name"]
     assert width("日本") == 4
     assert width("e\u0301") == 1
+
+
+def test_paths_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path in a command is quoted where a shell needs it, and the home folder stays a tilde that expands."""
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert typed("/home/ada/Shared") == "~/Shared"
+    assert typed("/home/ada/My files") == "~/'My files'"
+    assert typed("/srv/a b") == "'/srv/a b'"
+    assert homely("/home/adam") == "/home/adam"

@@ -8,7 +8,7 @@ The verbs and their arguments (a JSON object; results are the objects that `--js
     wait {"nodes": "reachable" | "all" | NAME, "timeout": seconds, "paths": [str]}
     scan {"paths": [str]}   events {"since": int | null} (a stream)
 
-Lists (nodes, conflicts, invite_list) come bare or under "nodes", "conflicts", "invites".
+The answers of nodes, conflicts and invite_list are lists.
 
 Invariant: whatever the node or its absence answers reaches the caller as a result or as a `Fault`.
 """
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meerkat.cli.show import homely
+from meerkat.cli.show import homely, typed
 from meerkat.model.fault import Exit, Fault
 
 if TYPE_CHECKING:
@@ -44,13 +44,6 @@ def call(
     """
     with _connected(folder) as client:
         return client.call(verb, arguments, progress, timeout_s)
-
-
-def rows(folder: Path, verb: str, key: str) -> list[Json]:
-    """The node's answer to a verb that lists: a bare list, or an object that holds it under `key`."""
-    answer = call(folder, verb, {})
-    found = answer if isinstance(answer, list) else answer[key]
-    return list(found)
 
 
 def stream(folder: Path, verb: str, arguments: dict[str, Json]) -> Iterator[Json]:
@@ -79,7 +72,7 @@ def _connected(folder: Path) -> "Iterator[ControlClient]":
         raise Fault(
             "not_running",
             f"no node is running for {homely(str(folder))}",
-            hint=f"meerkat up {homely(str(folder))}",
+            hint=f"meerkat up {typed(str(folder))}",
             exit_code=Exit.NOT_RUNNING,
         ) from None
     except UnsafeSocket as error:

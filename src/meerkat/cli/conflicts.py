@@ -19,7 +19,7 @@ from meerkat.model.fault import Exit
 @json_option
 def conflicts(folder: str | None, check: bool, as_json: bool) -> int:
     """List files that were edited in two places."""
-    shown = ask.rows(find_folder(folder), "conflicts", "conflicts")
+    shown = ask.call(find_folder(folder), "conflicts", {})
     if as_json:
         print_json(shown)
     else:

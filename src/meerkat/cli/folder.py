@@ -7,7 +7,7 @@ exit code 3, because then certainly no node runs for it.
 from collections.abc import Sequence
 from pathlib import Path
 
-from meerkat.cli.show import homely
+from meerkat.cli.show import homely, typed
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.path import MARKER, ROOT, PathFault, RelPath, parse_path
 
@@ -26,7 +26,7 @@ def find_folder(given: str | None, start: Path | None = None) -> Path:
         raise Fault(
             "not_a_node",
             f"{homely(str(folder))} is not the folder of a node",
-            hint=f"make it one with: meerkat up {homely(str(folder))}",
+            hint=f"make it one with: meerkat up {typed(str(folder))}",
             exit_code=Exit.NOT_RUNNING,
         )
     found = find_above(here)
@@ -64,7 +64,8 @@ def folder_to_start(given: str | None) -> str:
 def split_folder(arguments: Sequence[str]) -> tuple[Path, tuple[RelPath, ...]]:
     """`[DIR] [PATH…]`: the first argument is the folder when it is a node's, all others are paths in it.
 
-    A relative path counts from the current directory when that lies in the folder, else from the folder.
+    A relative path counts from the current directory when that lies in the folder, else from the folder. No path
+    means the whole folder, and so does the folder itself among the paths.
 
     Raises:
         Fault: no folder (3), or a path outside it (2).
@@ -76,7 +77,8 @@ def split_folder(arguments: Sequence[str]) -> tuple[Path, tuple[RelPath, ...]]:
     else:
         folder = find_folder(None)
         rest = list(arguments)
-    return folder, tuple(path_in(folder, text, here) for text in rest)
+    paths = tuple(path_in(folder, text, here) for text in rest)
+    return folder, () if ROOT in paths else paths
 
 
 def path_in(folder: Path, text: str, here: Path) -> RelPath:

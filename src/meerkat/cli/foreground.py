@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from meerkat.cli import ask
 from meerkat.cli.events import clock, describe
 from meerkat.cli.plan import ask_yes, can_ask, holds_files, needs_merge, plan_lines
-from meerkat.cli.show import homely, neutral, print_json, say
+from meerkat.cli.show import homely, neutral, print_json, say, typed
 from meerkat.model.config import Settings
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.path import MARKER
@@ -110,7 +110,7 @@ def ready_lines(ready: dict[str, Any]) -> list[str]:
     lines = [f'Node "{neutral(str(ready["name"]))}" runs for {folder}, pid {ready["pid"]}, {ready["listen"]}']
     if ready.get("web"):
         lines.append(f"Dashboard: {ready['web']}")
-    lines.append(f"Add a machine: meerkat invite {folder}")
+    lines.append(f"Add a machine: meerkat invite {typed(str(ready['dir']))}")
     return lines
 
 

@@ -8,7 +8,7 @@ from meerkat.cli import ask
 from meerkat.cli.folder import find_folder
 from meerkat.cli.group import DefaultGroup, command
 from meerkat.cli.options import Duration, dir_argument, json_option
-from meerkat.cli.show import ahead, count, neutral, now, print_json, say, table
+from meerkat.cli.show import ahead, count, neutral, now, print_json, say, table, typed
 from meerkat.model.limits import INVITE_LIFE_S_DEFAULT, INVITE_USES_MAX
 
 
@@ -24,19 +24,25 @@ from meerkat.model.limits import INVITE_LIFE_S_DEFAULT, INVITE_USES_MAX
 @json_option
 def new(folder: str | None, uses: int, life: float, qr: bool, as_json: bool) -> None:
     """Print the command that lets another machine join."""
-    made = ask.call(find_folder(folder), "invite", {"uses": uses, "for": life})
+    found = find_folder(folder)
+    made = ask.call(found, "invite", {"uses": uses, "for": life})
     if as_json:
         print_json(made)
         return
     say(f"Run this on the other machine ({terms(made)}):")
     say()
-    say(f"  {neutral(str(made['command']))}")
+    say(f"  {join_command(made, str(found))}")
     if qr:
         import segno
 
         code = segno.make(str(made["code"]), micro=False)
         say()
         code.terminal(compact=True)
+
+
+def join_command(made: dict[str, Any], folder: str) -> str:
+    """The command for the next machine, with a folder of the same name as here: it can be pasted as it stands."""
+    return f"meerkat join {neutral(str(made['code']))} {typed(folder)}"
 
 
 def terms(made: dict[str, Any]) -> str:
@@ -52,7 +58,7 @@ invite = DefaultGroup("invite", default=new, help=new.help)
 @json_option
 def list_invites(folder: str | None, as_json: bool) -> None:
     """List the invites that can still be used."""
-    shown = ask.rows(find_folder(folder), "invite_list", "invites")
+    shown = ask.call(find_folder(folder), "invite_list", {})
     if as_json:
         print_json(shown)
     elif not shown:

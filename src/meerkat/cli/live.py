@@ -19,8 +19,9 @@ from rich.text import Text
 
 from meerkat.cli import ask
 from meerkat.cli.events import clock, describe
+from meerkat.cli.invite import join_command
 from meerkat.cli.nodes import node_rows
-from meerkat.cli.show import Cell, ahead, coloured, count, homely, moment, neutral, now, size
+from meerkat.cli.show import Cell, ahead, coloured, count, homely, moment, neutral, now, size, typed
 from meerkat.cli.status import POOL_COLOURS
 from meerkat.model.fault import Fault
 
@@ -65,7 +66,12 @@ def draw(picture: Picture, at: datetime) -> Group:
         parts += [
             Text(),
             Text(f"Add a machine; run this there, good for {ahead(picture.invite['expires_at'], at)}:"),
-            Text(f"  {neutral(str(picture.invite['command']))}", style="bold", no_wrap=False, overflow="fold"),
+            Text(
+                f"  {join_command(picture.invite, str(picture.ready['dir']))}",
+                style="bold",
+                no_wrap=False,
+                overflow="fold",
+            ),
         ]
     if picture.changes:
         parts += [Text(), *(Text(line, overflow="ellipsis", no_wrap=True) for line in picture.changes)]
@@ -167,7 +173,7 @@ class LiveFace:
             thread.join(JOIN_S)
         if self.live is not None and self.picture is not None:
             self.live.stop()
-            folder = homely(str(self.picture.ready["dir"]))
+            folder = typed(str(self.picture.ready["dir"]))
             self.console.print(f"Stopped. Start again: meerkat up {folder}", soft_wrap=True)
 
 

@@ -47,7 +47,7 @@ def node_rows(nodes: list[dict[str, Any]], at: datetime) -> list[list[Cell | str
 @json_option
 def list_nodes(folder: str | None, as_json: bool) -> None:
     """List the pool's nodes; rename this one, remove another."""
-    shown = ask.rows(find_folder(folder), "nodes", "nodes")
+    shown = ask.call(find_folder(folder), "nodes", {})
     if as_json:
         print_json(shown)
         return

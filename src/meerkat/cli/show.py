@@ -6,6 +6,7 @@ everything of that kind goes through `neutral`.
 
 import json
 import os
+import shlex
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -101,8 +102,14 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def typed(path: str) -> str:
+    """A path as it can be pasted into a shell: `~/Shared`, `~/'My files'`."""
+    short = homely(path)
+    return "~/" + shlex.quote(short[2:]) if short.startswith("~/") else shlex.quote(short)
+
+
 def homely(path: str) -> str:
-    """A path as a person writes it, `~` for the home folder, quoted where a shell would need it."""
+    """A path as a person reads it, with `~` for the home folder."""
     try:
         home = str(Path.home())
     except RuntimeError:

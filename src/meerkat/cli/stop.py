@@ -10,7 +10,7 @@ from meerkat.cli import ask
 from meerkat.cli.folder import find_folder
 from meerkat.cli.group import command
 from meerkat.cli.options import dir_argument, json_option
-from meerkat.cli.show import homely, print_json, say
+from meerkat.cli.show import homely, print_json, say, typed
 from meerkat.model.fault import Exit, Fault
 
 STOP_TIMEOUT_S = 30.0
@@ -29,7 +29,7 @@ def down(folder: str | None, as_json: bool) -> None:
     if as_json:
         print_json(result)
     else:
-        say(f"Stopped. Start again: meerkat up {homely(str(found))}")
+        say(f"Stopped. Start again: meerkat up {typed(str(found))}")
 
 
 @command("leave")
@@ -58,7 +58,7 @@ def await_stop(folder: Path, pid: int | None) -> None:
             raise Fault(
                 "still_running",
                 f"the node of {homely(str(folder))} was told to stop but still runs after {STOP_TIMEOUT_S:.0f} s",
-                hint=f"meerkat logs {homely(str(folder))}",
+                hint=f"meerkat logs {typed(str(folder))}",
                 exit_code=Exit.UNREACHABLE,
             )
         time.sleep(POLL_S)

@@ -55,8 +55,12 @@ def wait_lines(result: dict[str, Any]) -> list[str]:
     took = span(float(result["seconds"]))
     if result["done"]:
         return [f"Everything is there ({took})"]
-    waiting = [f"  {neutral(str(one['node']))}: {_words(one)}" for one in result.get("waiting_for", [])]
+    waiting = [f"  {_name(one)}: {_words(one)}" for one in result.get("waiting_for", [])]
     return [f"Not everything is there after {took}. Still waiting for", *waiting]
+
+
+def _name(one: dict[str, Any]) -> str:
+    return neutral(str(one.get("name") or one["node"]))
 
 
 def _words(one: dict[str, Any]) -> str:
@@ -70,7 +74,7 @@ class _Report:
         self.last = ""
 
     def __call__(self, progress: dict[str, Any]) -> None:
-        parts = [f"{neutral(str(one['node']))} ({_words(one)})" for one in progress.get("waiting_for", [])]
+        parts = [f"{_name(one)} ({_words(one)})" for one in progress.get("waiting_for", [])]
         text = ", ".join(parts)
         if text and text != self.last:
             self.last = text
