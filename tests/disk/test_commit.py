@@ -585,6 +585,7 @@ def test_bits_and_times_change_without_the_bytes(folder: Path, root: Root) -> No
     assert (folder / "f").read_text() == "old"
 
     (folder / "d").mkdir()
+    (folder / "d/x").write_text("x")
     path = parse_path("d")
     result = set_metadata(root, path, base_of(root, path), Version(Kind.FOLDER, mode=0o711))
     assert isinstance(result, Base)

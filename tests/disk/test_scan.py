@@ -77,10 +77,10 @@ def test_an_equal_stat_is_not_read_again(folder: Path, root: Root, monkeypatch: 
     (folder / "f").write_text("x")
     known = settled(seen_base(root, "f"))
 
-    def no_reading(path: RelPath) -> int:
-        raise AssertionError("it was opened")
+    def no_reading(handle: int, count: int) -> bytes:
+        raise AssertionError("it was read")
 
-    monkeypatch.setattr(root, "open_read", no_reading)
+    monkeypatch.setattr("meerkat.disk.scan.os.read", no_reading)
     sight = look(root, parse_path("f"), known)
     assert (sight.base, sight.same) == (known, True)
 

@@ -222,6 +222,8 @@ def test_a_moved_folder_is_told_under_its_new_name(folder: Path, root: Root) -> 
         heard.events.clear()
         (folder / "z").rename(folder.parent / "gone")
         await heard.path("z", closed=True)
+        assert isinstance(watch, InotifyWatch)
+        await asyncio.wrap_future(watch._worker.submit(lambda: None))  # until the watches below it are dropped
         (folder / "y").mkdir()
         await heard.path("y")
         (folder.parent / "gone/b/c/unseen").write_text("x")

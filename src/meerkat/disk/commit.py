@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from meerkat.disk import platform
-from meerkat.disk.root import Root, stat_of
+from meerkat.disk.root import Root, special_problem, stat_of
 from meerkat.disk.scan import look
 from meerkat.disk.stage import Stage, check_stage_name
 from meerkat.disk.trouble import GONE, blocked
@@ -85,12 +85,14 @@ def place(
     staged = stage.stat(name)
     if staged is None or staged.inode != inode:
         return Raced("the staged thing is gone")
-    why = _differs(root, path, expected)
-    if why:
-        return Raced(why)
-    between("looked")
     try:
         with root.parent(path) as (folder, last):
+            why = _differs(root, path, folder, last, expected)
+            if why:
+                return Raced(why)
+            if expected is not None and expected.stat.kind is Kind.FOLDER and not _is_empty(folder, last):
+                return Raced("the folder holds something")
+            between("looked")
             if expected is None:
                 platform.rename_noreplace(stage.handle, name, folder, last)
             else:
@@ -121,12 +123,12 @@ def remove(
     check_stage_name(name)
     if expected.content.kind is Kind.FOLDER:
         raise ValueError("a folder is removed by remove_folder")
-    why = _differs(root, path, expected)
-    if why:
-        return Raced(why)
-    between("looked")
     try:
         with root.parent(path) as (folder, last):
+            why = _differs(root, path, folder, last, expected)
+            if why:
+                return Raced(why)
+            between("looked")
             platform.rename_noreplace(folder, last, stage.handle, name)
             between("exchanged")
             if _is_old(stage, name, expected.stat):
@@ -178,7 +180,13 @@ def set_metadata(
     Raises:
         PathBlocked: the system refuses.
     """
-    why = _differs(root, path, expected)
+    try:
+        with root.parent(path) as (folder, last):
+            why = _differs(root, path, folder, last, expected)
+    except OSError as error:
+        why = "it, or a folder above it, is gone"
+        if error.errno not in GONE:
+            raise blocked(path, error) from error
     if why:
         return Raced(why)
     between("looked")
@@ -293,28 +301,35 @@ def sync_parents(root: Root, paths: Iterable[RelPath]) -> None:
 # ---- the steps
 
 
-def _differs(root: Root, path: RelPath, expected: Base | None) -> str:
+def _differs(root: Root, path: RelPath, folder: int, last: str, expected: Base | None) -> str:
     """Why `path` is not what `expected` says; empty when it is. Where an equal lstat proves nothing, it is read."""
-    seen = root.lstat(path)
-    if expected is None:
-        return "something is there already" if seen is not None else ""
+    try:
+        found = os.stat(last, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return "" if expected is None else "it is gone"
+    seen = stat_of(found)
     if seen is None:
-        return "it is gone"
+        raise PathBlocked(special_problem(path, found.st_mode))
+    if expected is None:
+        return "something is there already"
     if seen != expected.stat:
         return "it was changed and not yet scanned"
     if expected.racy:
-        found = look(root, path, expected).base
-        if found is None or found.content != expected.content or found.stat != expected.stat:
+        base = look(root, path, expected).base
+        if base is None or base.content != expected.content or base.stat != expected.stat:
             return "it was changed and not yet scanned"
-    if seen.kind is Kind.FOLDER and not _is_empty(root, path):
-        return "the folder holds something"
     return ""
 
 
-def _is_empty(root: Root, path: RelPath) -> bool:
+def _is_empty(folder: int, name: str) -> bool:
+    """True when the folder `name` in an open folder holds nothing; not so when it cannot be listed."""
     try:
-        return not _first_names(root, path)
-    except PathBlocked:
+        handle = platform.open_beneath(folder, name, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return not _names_in(handle)
+        finally:
+            os.close(handle)
+    except OSError:
         return False
 
 
@@ -359,16 +374,7 @@ def _is_old(stage: Stage, name: str, expected: Stat) -> bool:
     seen = _lstat(stage.handle, name)
     if seen is None or _untimed(seen) != _untimed(expected):
         return False
-    if seen.kind is not Kind.FOLDER:
-        return True
-    try:
-        handle = platform.open_beneath(stage.handle, name, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            return not _names_in(handle)
-        finally:
-            os.close(handle)
-    except OSError:
-        return False
+    return seen.kind is not Kind.FOLDER or _is_empty(stage.handle, name)
 
 
 def _return_exchanged(

@@ -23,10 +23,8 @@ ASIDE = "~"
 
 _RENAME_NOREPLACE: Final = 1
 _RENAME_EXCHANGE: Final = 2
-_RESOLVE_NO_MAGICLINKS: Final = 0x02
-_RESOLVE_NO_SYMLINKS: Final = 0x04
-_RESOLVE_BENEATH: Final = 0x08
-_SYS_OPENAT2: Final = 437  # the same on every architecture but alpha, since Linux 5.6
+_RESOLVE: Final = 0x08 | 0x04 | 0x02  # BENEATH, NO_SYMLINKS, NO_MAGICLINKS
+_OPENAT2: Final = ctypes.c_long(437)  # the same on every architecture but alpha, since Linux 5.6
 _SYS_RENAMEAT2: Final = {"x86_64": 316, "aarch64": 276, "riscv64": 276, "armv7l": 382, "ppc64le": 357, "s390x": 347}
 
 _ABSENT: Final = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
@@ -39,6 +37,9 @@ class _OpenHow(ctypes.Structure):
     """`struct open_how` of openat2(2)."""
 
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_OPEN_HOW_BYTES: Final = ctypes.c_size_t(ctypes.sizeof(_OpenHow))
 
 
 def _failed(name: str) -> OSError:
@@ -195,10 +196,8 @@ def open_beneath(folder: int, path: str, flags: int) -> int:
         raise OSError(errno.EXDEV, "the path leaves the folder", path)
     flags |= os.O_CLOEXEC | os.O_NOFOLLOW
     if "openat2" not in lacking and sys.platform == "linux":
-        how = _OpenHow(flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
-        handle: int = _libc.syscall(
-            ctypes.c_long(_SYS_OPENAT2), folder, os.fsencode(path), ctypes.byref(how), ctypes.c_size_t(24)
-        )
+        how = _OpenHow(flags, 0, _RESOLVE)
+        handle: int = _libc.syscall(_OPENAT2, folder, os.fsencode(path), ctypes.byref(how), _OPEN_HOW_BYTES)
         if handle >= 0:
             return handle
         number = ctypes.get_errno()

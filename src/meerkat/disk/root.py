@@ -83,6 +83,12 @@ class Root:
         same = (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
         return same and stat.S_ISDIR(marker.st_mode)
 
+    def stat_self(self) -> Stat:
+        """How the shared folder itself looks."""
+        seen = stat_of(os.fstat(self.handle))
+        assert seen is not None
+        return seen
+
     @contextmanager
     def parent(self, path: RelPath) -> Iterator[tuple[int, str]]:
         """The handle of the folder above `path`, and the last name; for calls with `dir_fd`.
@@ -108,12 +114,11 @@ class Root:
         Raises:
             PathBlocked: a special file, or not permitted.
         """
+        if not path:
+            return self.stat_self()
         try:
-            if not path:
-                found = os.fstat(self.handle)
-            else:
-                with self.parent(path) as (folder, name):
-                    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            with self.parent(path) as (folder, name):
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except OSError as error:
             if error.errno in GONE:
                 return None

@@ -4,6 +4,7 @@ A `Sight` is never guessed: either the lstat equals the known one and was not ra
 equal stats. What could not be seen is said (`Unseen`), because "not seen" must never be taken for "deleted" (G2).
 """
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.recipe import Chunk, Recipe
 from meerkat.model.version import FOLDER, Base, Content, Kind, Stat
 
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SECOND_NS: Final = 1_000_000_000
 _THREADED_BYTES_MIN: Final = 8 * MIB  # below it, starting hash threads costs more than they save
 _STEP_BYTES: Final = 4 * MIB  # what hash threads are given at once
@@ -79,56 +81,76 @@ def look(root: Root, path: RelPath, known: Base | None) -> Sight:
     Raises:
         PathBlocked: it changed while it was read, is special, too large, or must not be read.
     """
-    seen = root.lstat(path)
-    if seen is None:
-        return Sight(path, None)
-    if known is not None and seen == known.stat and not known.racy:
-        return Sight(path, known, same=True)
-    match seen.kind:
-        case Kind.FOLDER:
-            return Sight(path, Base(FOLDER, seen))
-        case Kind.SYMLINK:
-            return _look_link(root, path, seen)
-        case _:
-            return _look_file(root, path)
-
-
-def _look_link(root: Root, path: RelPath, seen: Stat) -> Sight:
-    now_ns = time.time_ns()
+    if not path:
+        return Sight(path, Base(FOLDER, root.stat_self()))
     try:
         with root.parent(path) as (folder, name):
-            target = os.readlink(name, dir_fd=folder)
-            after = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            seen = stat_of(found)
+            if seen is None:
+                raise PathBlocked(special_problem(path, found.st_mode))
+            if known is not None and seen == known.stat and not known.racy:
+                return Sight(path, known, same=True)
+            match seen.kind:
+                case Kind.FOLDER:
+                    return Sight(path, Base(FOLDER, seen))
+                case Kind.SYMLINK:
+                    return _look_link(path, folder, name, seen)
+                case _:
+                    return _look_file(path, folder, name)
     except OSError as error:
-        raise changed(path) if error.errno in GONE else blocked(path, error) from error
-    if stat_of(after) != seen:
-        raise changed(path)
+        if error.errno in GONE:
+            return Sight(path, None)
+        raise blocked(path, error) from error
+
+
+def _look_link(path: RelPath, folder: int, name: str, seen: Stat) -> Sight:
+    now_ns = time.time_ns()
+    try:
+        target = os.readlink(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno in GONE or error.errno == errno.EINVAL:  # no link any more
+            raise changed(path) from error
+        raise
+    _ensure_unchanged(path, folder, name, seen)
     content = Content(Kind.SYMLINK, os.fsencode(target))
     return Sight(path, Base(content, seen, racy=is_racy(seen, now_ns)))
 
 
-def _look_file(root: Root, path: RelPath) -> Sight:
-    handle = root.open_read(path)
+def _look_file(path: RelPath, folder: int, name: str) -> Sight:
+    try:
+        handle = os.open(name, _READ, dir_fd=folder)
+    except OSError as error:
+        if error.errno in GONE or error.errno == errno.ENXIO:  # it became a link, or a socket
+            raise changed(path) from error
+        raise
     try:
         now_ns = time.time_ns()  # before the stat: whatever is written after it counts as "could look the same"
         before = stat_of(os.fstat(handle))
-        assert before is not None
+        if before is None or before.kind is not Kind.FILE:
+            raise changed(path)
         if before.size > FILE_BYTES_MAX:
             raise _too_large(path)
         if before.size > SINGLE_CHUNK_BYTES_MAX:
             digest, recipe = _read_chunks(path, handle, before.size)
         else:
             digest, recipe = _read_whole(path, handle, before.size), None
-        after = stat_of(os.fstat(handle))
-    except OSError as error:
-        raise blocked(path, error) from error
+        # The open handle keeps the inode from being given anew, so an equal lstat is the same, unwritten file.
+        _ensure_unchanged(path, folder, name, before)
     finally:
         os.close(handle)
-    if before != after or root.lstat(path) != before:
-        raise changed(path)
     recipe_digest = Digest(blake3(recipe.pack()).digest()) if recipe is not None else NO_DIGEST
     base = Base(Content(Kind.FILE, digest), before, recipe_digest, is_racy(before, now_ns))
     return Sight(path, base, recipe)
+
+
+def _ensure_unchanged(path: RelPath, folder: int, name: str, before: Stat) -> None:
+    try:
+        after = stat_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+    except FileNotFoundError:
+        after = None
+    if after != before:
+        raise changed(path)
 
 
 def _read_whole(path: RelPath, handle: int, size: int) -> Digest:
