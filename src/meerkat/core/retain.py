@@ -42,4 +42,4 @@ def tombstones_to_forget(
     contexts = list(known)
     if not contexts:
         return []
-    return [(path, dot) for path, dot in tombstones if any(knows(context, dot) for context in contexts)]
+    return [(path, dot) for path, dot in tombstones if all(knows(context, dot) for context in contexts)]
