@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from meerkat.core.backlog import Backlog, Wanted
 from meerkat.model.frame import Piece
 from meerkat.model.ids import Digest
@@ -34,12 +36,13 @@ def test_what_was_put_back_comes_next() -> None:
     assert backlog.pop() is first
 
 
-def test_coming_and_going_is_counted_and_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("many", [4, 200])
+def test_coming_and_going_is_counted_and_leaves_nothing_behind(many: int) -> None:
     """However items come, leave, return and become urgent, each is given once, and memory follows the count."""
     rng = random.Random(3)
     backlog = Backlog(rng)
-    items = [waiting(number) for number in range(200)]
-    for _ in range(30_000):
+    items = [waiting(number) for number in range(many)]
+    for _ in range(15_000):
         item = rng.choice(items)
         if item.backlog is None:
             item.urgent = rng.random() < 0.3

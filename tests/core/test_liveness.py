@@ -47,6 +47,8 @@ def test_it_wakes_in_time_to_notice() -> None:
     """Calling at `wake_at` alone notices the silence at the timeout, not later."""
     live = Liveness()
     live.opened(A, 0.0)
+    live.due(0.0)
+    live.heard(A, 1.0)
     now = 0.0
     for _ in range(20):
         wake = live.wake_at()
@@ -55,7 +57,7 @@ def test_it_wakes_in_time_to_notice() -> None:
         if live.silent(now):
             break
         live.due(now)
-    assert now == PING_TIMEOUT_S
+    assert now == 1.0 + PING_TIMEOUT_S
 
 
 def test_our_own_sleep_is_not_their_silence() -> None:

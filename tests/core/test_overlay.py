@@ -127,6 +127,42 @@ def test_a_healed_partition_becomes_one_again(count: int) -> None:
     assert world.parts() == 1
 
 
+def test_the_ring_skips_the_silent() -> None:
+    """The next node and, when it does not answer, the next one that may, are dialled even if the links are enough."""
+    me, *others = ids(40)
+    overlay = Overlay(me, random.Random(1))
+    overlay.members(set(others), 0.0)
+    overlay.due(0.0)
+    for node in others[:5]:
+        overlay.dial_failed(node, 1.0)
+    for node in others[-OVERLAY_DEGREE:]:
+        overlay.linked(node, 1.0)
+    for node in others[5:-OVERLAY_DEGREE]:
+        overlay.linked(node, 1.0)
+        overlay.lost(node, 1.0)
+    assert overlay.due(1.0 + 2 * REDIAL_MIN_S) == [others[0], others[5]]
+
+
+def test_chords_are_random_and_prefer_those_who_answer() -> None:
+    """Each node draws its own chords, and takes those who did not answer only when it has no others."""
+    me, *others = ids(40)
+    drawn = set()
+    for seed in range(5):
+        overlay = Overlay(me, random.Random(seed))
+        overlay.members(set(others), 0.0)
+        drawn.add(frozenset(overlay.due(0.0)))
+    assert len(drawn) == 5
+    overlay = Overlay(me, random.Random(1))
+    overlay.members(set(others), 0.0)
+    silent = set(others[1::2])
+    for node in silent:
+        overlay.dial_failed(node, 0.0)
+    assert not silent & set(overlay.due(100.0))
+    for node in set(others) - silent:
+        overlay.dial_failed(node, 100.0)
+    assert len(overlay.due(200.0)) == OVERLAY_DEGREE
+
+
 def test_redialling_backs_off_with_jitter() -> None:
     """The waits double from the least to the greatest, each drawn from the upper half of its span."""
     me, peer = ids(2)
@@ -158,13 +194,21 @@ def test_success_and_new_addresses_reset_the_wait() -> None:
         overlay.dial_failed(peer, at * 100.0)
     overlay.addresses_changed(peer)
     assert overlay.due(700.0) == [peer]
-    overlay.linked(peer, 701.0)
+    overlay.dial_failed(peer, 700.0)
+    overlay.due(750.0)
+    overlay.dial_failed(peer, 750.0)
+    overlay.linked(peer, 751.0)
     assert overlay.wake_at() is None
-    assert overlay.due(702.0) == []
-    overlay.lost(peer, 703.0)
+    assert overlay.due(752.0) == []
+    overlay.lost(peer, 753.0)
     wake = overlay.wake_at()
     assert wake is not None
-    assert 703.0 < wake <= 703.0 + REDIAL_MIN_S
+    assert 753.0 < wake <= 753.0 + REDIAL_MIN_S
+    overlay.due(wake)
+    overlay.dial_failed(peer, wake)
+    again = overlay.wake_at()
+    assert again is not None
+    assert again <= wake + 2 * REDIAL_MIN_S
 
 
 def test_a_forgotten_dial_counts_as_failed() -> None:

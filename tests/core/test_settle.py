@@ -196,3 +196,29 @@ def test_many_touches_of_one_path_leave_one_item() -> None:
             settle.due(tick / 1000)
     assert len(settle) == 1
     assert len(settle._heap) < 2000
+
+
+def test_a_writer_that_keeps_opening_and_closing_costs_no_memory() -> None:
+    """A hot path whose due time moves back and forth leaves few outdated items behind."""
+    settle = Settle()
+    run(settle, [(float(tick), True) for tick in range(60)], until=70.0)
+    now = 70.0
+    while now < 100.0:
+        settle.touched(A, True, now)
+        settle.touched(A, False, now + 0.005)
+        settle.due(now + 0.01)
+        now += 0.015
+        assert len(settle._heap) < 1100
+
+
+def test_rested_paths_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered of taken paths is bounded in number and in time."""
+    monkeypatch.setattr(settle_module, "SETTLE_PATHS_MAX", 100)
+    settle = Settle()
+    for number in range(500):
+        settle.touched(RelPath(f"n{number}"), True, number / 100)
+        settle.due(number / 100 + QUIET_CLOSED_S)
+        assert len(settle._taken) <= 100
+    settle.touched(A, True, 100.0)
+    settle.due(101.0)
+    assert list(settle._taken) == [A]
