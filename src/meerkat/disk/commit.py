@@ -18,9 +18,9 @@ from meerkat.disk import platform
 from meerkat.disk.root import Root, special_problem, stat_of
 from meerkat.disk.scan import look
 from meerkat.disk.stage import Stage, check_stage_name
-from meerkat.disk.trouble import GONE, blocked
+from meerkat.disk.trouble import GONE, blocked, shown
 from meerkat.model.limits import NAMES_SHOWN_MAX, PUT_BACK_TRIES_MAX, RACY_WINDOW_NS, STAGE_FSYNC_FILES_MAX
-from meerkat.model.path import MARKER, RelPath, parent
+from meerkat.model.path import MARKER, PathFault, RelPath, check_name, parent
 from meerkat.model.problem import PathBlocked
 from meerkat.model.version import Base, Kind, Stat, Version
 
@@ -57,9 +57,13 @@ class Displaced:
 
 @dataclass(frozen=True, slots=True)
 class Occupied:
-    """The folder was kept because it still holds `names` (the first few)."""
+    """The folder was kept because it still holds something: the first few of `names` that a path can have.
+
+    `strange`: names that can never be shared (not UTF-8, a nested `.meerkat`), as they can be shown.
+    """
 
     names: tuple[str, ...]
+    strange: tuple[str, ...] = ()
 
 
 def _nothing(step: str) -> None:
@@ -161,7 +165,9 @@ def remove_folder(root: Root, path: RelPath, expected: Base) -> Placed | Raced |
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                return Occupied(_first_names(root, path))
+                names = _first_names(root, path)
+                fit = tuple(name for name in names if _is_shareable(name))
+                return Occupied(fit, tuple(shown(name) for name in names if name not in fit))
     except OSError as error:
         if error.errno in GONE:
             return Raced("it, or a folder above it, is gone")
@@ -344,6 +350,14 @@ def _first_names(root: Root, path: RelPath) -> tuple[str, ...]:
         if error.errno in GONE:
             return ()
         raise blocked(path, error) from error
+
+
+def _is_shareable(name: str) -> bool:
+    try:
+        check_name(name)
+    except PathFault:
+        return False
+    return True
 
 
 def _names_in(handle: int) -> tuple[str, ...]:
