@@ -103,7 +103,6 @@ class Barrier:
             await self._outward.scan(path)
         if not paths:
             await self._outward.scan()
-        await self._outward.flush()
 
     async def _target(self, paths: list[RelPath]) -> tuple[dict[Author, int], dict[Author, int]]:
         """What the others must have, and what must be here: vectors of this moment."""

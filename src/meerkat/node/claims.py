@@ -4,6 +4,7 @@ Outward holds a path from the look to the record, inward from the decision to th
 that is taken. Everything runs in one event loop, so this is a set and not a lock.
 """
 
+import asyncio
 from collections.abc import Iterable
 
 from meerkat.model.path import RelPath
@@ -12,6 +13,7 @@ from meerkat.model.path import RelPath
 class Claims:
     def __init__(self) -> None:
         self._taken: set[RelPath] = set()
+        self._freed = asyncio.Event()
 
     def __contains__(self, path: RelPath) -> bool:
         return path in self._taken
@@ -27,3 +29,11 @@ class Claims:
 
     def free(self, paths: Iterable[RelPath]) -> None:
         self._taken.difference_update(paths)
+        self._freed.set()
+
+    async def until_free(self, paths: Iterable[RelPath]) -> None:
+        """Wait until none of the paths is taken."""
+        waiting = set(paths)
+        while waiting & self._taken:
+            self._freed.clear()
+            await self._freed.wait()

@@ -23,6 +23,8 @@ from meerkat.wire.control import ControlFault, Result
 if TYPE_CHECKING:
     from meerkat.node.node import Node
 
+ANSWER_HEAD_START_S = 0.05
+
 Json = dict[str, object]
 Answers = AsyncIterator[Json | Result]
 
@@ -142,14 +144,18 @@ class Control:
                 exit_code=Exit.REFUSED,
             )
         await node.leave()
+        self._stop_soon()
         yield Result({"pool": node.home.config.pool, "node": node.identity.node, "dir": str(node.home.folder)})
-        asyncio.get_running_loop().call_soon(node.stopping.set)
+
+    def _stop_soon(self) -> None:
+        """After the answer: an answer that stops the node must not be lost with it."""
+        asyncio.get_running_loop().call_later(ANSWER_HEAD_START_S, self._node.stopping.set)
 
     async def _down(self, _: Json) -> Answers:
+        self._stop_soon()
         yield Result(
             {"node": self._node.identity.node, "dir": str(self._node.home.folder), "pid": self._node.ready()["pid"]}
         )
-        asyncio.get_running_loop().call_soon(self._node.stopping.set)
 
     # ---- act
 
@@ -161,7 +167,6 @@ class Control:
             report = await self._node.outward.scan(path)
             scanned += report.scanned
             changes += report.changes
-        await self._node.outward.flush()
         yield Result({"scanned": scanned, "changes": changes, "seconds": round(time.monotonic() - began, 3)})
 
     async def _wait(self, arguments: Json) -> Answers:

@@ -121,20 +121,13 @@ class Outward:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    async def flush(self) -> None:
-        """Everything that has been touched up to now is taken in, quiet or not (the barrier of `wait`)."""
-        async with self._scan_lock:
-            pass
-        due = self._settle.due(float("inf"))
-        if due and not self._books.recovering:
-            await self._take_in_due(due)
 
     async def _take_in_due(self, due: list[RelPath]) -> None:
         report = ScanReport()
         skipped = self._skip
         wanted = [path for path in due if not any(skipped(each, True) for each in ancestors(path))]
         for batch in await self._in_thread(partial(self._books.read_here, partial(self._expand, wanted))):
-            await self._take_in(batch, report)
+            self.touched(await self._take_in(batch, report))
 
     # ---- which paths to look at
 
@@ -211,7 +204,11 @@ class Outward:
                 batches = self._candidates(under, report)
                 try:
                     while (batch := await self._in_thread(partial(next, batches, None))) is not None:
-                        await self._take_in(batch, report, adopting=adopting)
+                        missed = await self._take_in(batch, report, adopting=adopting)
+                        if missed:
+                            # somebody is at work on them: what a scan has promised to see is seen afterwards
+                            await self._claims.until_free(missed)
+                            await self._take_in(missed, report, adopting=adopting)
                 finally:
                     await self._in_thread(batches.close)
             finally:
@@ -266,17 +263,16 @@ class Outward:
 
     # ---- looking and recording
 
-    async def _take_in(self, paths: list[RelPath], report: ScanReport, *, adopting: bool = False) -> None:
-        """Look at the paths and record what is there, in tree order."""
+    async def _take_in(self, paths: list[RelPath], report: ScanReport, *, adopting: bool = False) -> list[RelPath]:
+        """Look at the paths and record what is there, in tree order; returns those that were taken by somebody else."""
         claimed = self._claims.take(paths)
-        if len(claimed) < len(paths):
-            mine = set(claimed)
-            self.touched(path for path in paths if path not in mine)
+        mine = set(claimed)
+        missed = [path for path in paths if path not in mine]
         try:
             known = await self._books.read(lambda view: [(path, view.base(path)) for path in claimed])
             sights = await self._look_at(known)
             if not sights:
-                return
+                return missed
             if any(sight.base is None for sight in sights):
                 self._ensure_marker()
             written = await self._books.write(lambda tx: ledger.record(tx, sights, adopting=adopting))
@@ -284,6 +280,7 @@ class Outward:
             self._claims.free(claimed)
         report.changes += len(written)
         self._tell(written, sights)
+        return missed
 
     def _tell(self, written: list[RelPath], sights: list[Sight]) -> None:
         here = {sight.path: sight.base for sight in sights}
