@@ -280,6 +280,9 @@ def test_stuck_is_told_once_until_something_changes() -> None:
     assert play.stuck == [piece(1)]
     play.do(Tick(), at=100.0)
     assert play.stuck == [piece(1)]
+    play.do(PieceWanted(Want(piece(1))))
+    assert play.stuck == [piece(1), piece(1)], "one who wants it now has not heard of it"
+    play.stuck.pop()
     play.do(SourceProgressed(B))
     assert play.asked(B) == [piece(1)]
     play.answer(next(iter(play.asks.values())), lacking=True)

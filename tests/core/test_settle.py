@@ -202,12 +202,13 @@ def test_a_writer_that_keeps_opening_and_closing_costs_no_memory() -> None:
     """A hot path whose due time moves back and forth leaves few outdated items behind."""
     settle = Settle()
     run(settle, [(float(tick), True) for tick in range(60)], until=70.0)
-    now = 70.0
-    while now < 100.0:
+    settle.touched(A, False, 70.0)
+    now = 71.0
+    while now < 120.0:
         settle.touched(A, True, now)
         settle.touched(A, False, now + 0.005)
-        settle.due(now + 0.01)
-        now += 0.015
+        assert settle.due(now + 0.011) == []
+        now += 0.02
         assert len(settle._heap) < 1100
 
 

@@ -204,6 +204,7 @@ def check(view: Snapshot, model: Model) -> None:
     assert view.fingerprint() == model.fingerprint()
     assert view.totals() == model.totals()
     assert view.complete() == model.complete()
+    assert view._tally.bare == len(model.bare())
     assert view.pending_count() == len(model.pending)
     conflicted = {p for p, s in model.entries.items() if len({v.content for v in s.values() if v.living}) > 1}
     assert view.conflicted() == in_tree_order(conflicted)
@@ -315,7 +316,7 @@ class IndexMachine(RuleBasedStateMachine):
 
 
 IndexMachine.TestCase.settings = settings(
-    max_examples=30, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=50, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestIndexMachine = IndexMachine.TestCase
 

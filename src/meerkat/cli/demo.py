@@ -60,7 +60,8 @@ class Show:
 
     def line(self, title: str, seconds: float | None = None, remark: str = "") -> None:
         if self.as_json:
-            print_json({"step": title, "seconds": seconds, "remark": remark or None})
+            took_s = None if seconds is None else round(seconds, 3)
+            print_json({"step": title, "seconds": took_s, "remark": remark or None})
             return
         took = "" if seconds is None else f"equal after {span(seconds)}"
         say(f"{title:<62} {took}".rstrip())
@@ -83,8 +84,9 @@ def run_demo(pool: DemoPool, nodes: int, show: Show, steps: Sequence[Step]) -> N
         web = f"dashboard {node.web}" if node.web else ""
         show.line(f"{node.name} {through} ({span(time.monotonic() - start)})", None, web)
     for step in steps:
-        remark = step.act(pool)
-        show.line(step.title, pool.await_equal(STEP_TIMEOUT_S), remark)
+        step.act(pool)
+        seconds = pool.await_equal(STEP_TIMEOUT_S)
+        show.line(step.title, seconds, step.check(pool))
     _judge(pool, show)
 
 

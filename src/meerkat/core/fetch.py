@@ -201,6 +201,8 @@ class Fetch:
             item = self._items[want.piece] = Wanted(want.piece, want.hints, want.urgent)
             self._ready.push(item)
             return
+        if want.piece in self._stuck:  # whoever asks now has not heard of it
+            self._out.append(ReportStuck(want.piece))
         item.count += 1
         item.hints = want.hints or item.hints
         if want.urgent and not item.urgent:

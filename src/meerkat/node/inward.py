@@ -88,7 +88,7 @@ class Inward:
             problem = self._hub.problem(path)
             if problem is not None and problem.reason is Reason.NO_SOURCE_ONLINE:
                 del self._delays[path]
-        self._wake.set()
+                self._wake.set()
 
     @property
     def busy(self) -> bool:
@@ -107,7 +107,6 @@ class Inward:
                 self._forget_delays()
             finally:
                 self.working = False
-                self._hub.changed()
 
     def _forget_delays(self) -> None:
         """Those that are due were met in this pass, or their paths are not pending any more."""

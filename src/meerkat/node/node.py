@@ -401,7 +401,7 @@ class Node:
         self._loop.call_soon_threadsafe(self.outward.touched, list(paths))
 
     def _busy(self) -> bool:
-        return self.outward.scanning or self.inward.busy or not self.puller.level
+        return not self.puller.level
 
     def _skip(self, path: RelPath, is_folder: bool) -> bool:
         return self._ignore.ignored(path, is_folder)

@@ -19,7 +19,8 @@ class Progress:
 
     Args:
         run: grows with every start.
-        busy: whether something is under way that the index does not show yet.
+        busy: whether something was announced that the index does not hold yet. Work in progress that leaves no trace
+            in the index (a scan, a pass over nothing) must not count: each word about it would make others work.
     """
 
     def __init__(
