@@ -29,6 +29,7 @@ REFRESH_S = 0.5
 CHANGES_SHOWN = 8
 NODES_SHOWN = 16
 PROBLEMS_SHOWN = 4
+NAME_COLUMNS_MIN = 8
 JOIN_S = 2.0
 FILE_EVENTS = ("file.changed", "file.applied", "file.failed", "conflict.", "node.", "hold.")
 
@@ -63,16 +64,8 @@ def draw(picture: Picture, at: datetime) -> Group:
     parts: list[Any] = [head, Text("  " + " · ".join(facts)), Text(), _nodes(status.get("nodes", []), at)]
     parts += _needs(status)
     if picture.invite:
-        parts += [
-            Text(),
-            Text(f"Add a machine; run this there, good for {ahead(picture.invite['expires_at'], at)}:"),
-            Text(
-                f"  {join_command(picture.invite, str(picture.ready['dir']))}",
-                style="bold",
-                no_wrap=False,
-                overflow="fold",
-            ),
-        ]
+        left = ahead(picture.invite["expires_at"], at)
+        parts += [Text(), Text(f"Add a machine: run the command above there, it is good for {left}")]
     if picture.changes:
         parts += [Text(), *(Text(line, overflow="ellipsis", no_wrap=True) for line in picture.changes)]
     parts += [Text(), Text("Ctrl-C stops the node", style="dim")]
@@ -85,7 +78,7 @@ def _nodes(nodes: list[dict[str, Any]], at: datetime) -> Table:
     head, *rows = node_rows(nodes, at)
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for title in head:
-        grid.add_column(str(title), no_wrap=True)
+        grid.add_column(str(title), no_wrap=True, min_width=NAME_COLUMNS_MIN if title == "NODE" else None)
     for row in rows[:NODES_SHOWN]:
         grid.add_row(*(Text(cell.text, style=cell.colour) if isinstance(cell, Cell) else Text(cell) for cell in row))
     if len(rows) > NODES_SHOWN:
@@ -149,9 +142,15 @@ class LiveFace:
         if (expires is None or expires <= now()) and self.may_invite:
             try:
                 picture.invite = ask.call(folder, "invite", {})
+                self._print_command(picture.invite, str(picture.ready["dir"]))
             except Fault as fault:
                 picture.invite, self.may_invite = None, False
                 picture.changes.append(f"no invite: {neutral(fault.message)}")
+
+    def _print_command(self, made: dict[str, Any], folder: str) -> None:
+        """Above the view and left to the terminal to wrap: a line that the view folded would be pasted in pieces."""
+        self.console.print(Text("Run this on the next machine:"))
+        self.console.print(Text(f"\n  {join_command(made, folder)}\n", style="bold"), soft_wrap=True)
 
     def _follow(self, folder: Path) -> None:
         while not self.closed.is_set():
