@@ -1,6 +1,7 @@
 """The control socket between a node and this machine's doors."""
 
 import asyncio
+import os
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -205,26 +206,23 @@ def test_a_link_in_place_of_the_folder_is_refused(place: Path, tmp_path: Path) -
         asyncio.run(ControlServer(place, Node().handle).start())
 
 
-def test_the_socket_is_found_by_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_folder_one_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One folder has one socket, by whatever name it is reached, also for a shell with another environment."""
-    runtime = tmp_path / "runtime"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    folder, other = tmp_path / "shared", tmp_path / "other"
-    folder.mkdir()
+    runtime, temporary, folder = tmp_path / "r", tmp_path / "t", tmp_path / "shared"
+    for place in (runtime, temporary, folder):
+        place.mkdir(mode=0o700)
     (tmp_path / "alias").symlink_to(folder)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
     path = socket_path(folder)
     assert path.parent == runtime / "meerkat"
     assert path == socket_path(tmp_path / "alias") == find_socket(folder)
-    assert path != socket_path(other)
-    monkeypatch.delenv("XDG_RUNTIME_DIR")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    elsewhere = socket_path(folder)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    elsewhere.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    assert path != socket_path(tmp_path / "other")
+    # A node that was started without XDG_RUNTIME_DIR is found by a shell that has it.
+    elsewhere = temporary / f"meerkat-{os.getuid()}" / path.name
+    elsewhere.parent.mkdir(mode=0o700)
     leave_stale(elsewhere)
     assert find_socket(folder) == elsewhere
-    elsewhere.unlink()
 
 
 def test_a_long_runtime_folder_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The roster: a set of signed operations that any two members merge by union, and each node's newest record.
 
 Invariants: what it holds depends on what came, not on the order nor on how often it came; an operation is kept only
-when the certificate that it names as its signer's has signed it, or has not come yet; then it is judged when that comes.
+when the certificate that it names as its signer's has signed it; while that has not come, it waits, to be judged then.
 Authentic is not yet allowed: whose word counts is read from the whole set, in `membership`.
 """
 
