@@ -202,13 +202,12 @@ def test_a_writer_that_keeps_opening_and_closing_costs_no_memory() -> None:
     """A hot path whose due time moves back and forth leaves few outdated items behind."""
     settle = Settle()
     run(settle, [(float(tick), True) for tick in range(60)], until=70.0)
-    settle.touched(A, False, 70.0)
-    now = 71.0
-    while now < 120.0:
+    now = 92.0
+    while now < 110.0:
         settle.touched(A, True, now)
-        settle.touched(A, False, now + 0.005)
-        assert settle.due(now + 0.011) == []
-        now += 0.02
+        settle.touched(A, False, now + 0.001)
+        assert settle.due(now + 0.0101) == []
+        now += 0.011
         assert len(settle._heap) < 1100
 
 

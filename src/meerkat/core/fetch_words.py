@@ -126,7 +126,7 @@ class CancelAsk:
 
 @dataclass(frozen=True, slots=True)
 class ReportStuck:
-    """Sources are open, and none of them has the piece. Said once; again after something has changed, or to a new want."""
+    """Sources are open, and none has the piece. Said once; again after something has changed, and to a new want."""
 
     piece: Piece
 
