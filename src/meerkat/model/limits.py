@@ -170,3 +170,5 @@ SERVE_THREADS = 4
 RESCAN_DEGRADED_S = 60.0  # between scans while the watch does not see everything
 UPKEEP_INTERVAL_S = 3600.0
 CONTENTS_PRUNED_AT_ONCE = 10_000  # recipes and chunk places forgotten in one transaction
+INDEX_RETRY_MIN_S = 0.25  # while the disk does not let the index be written (full, I/O error)
+INDEX_RETRY_MAX_S = 10.0

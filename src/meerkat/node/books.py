@@ -12,7 +12,9 @@ from typing import TypeVar
 
 from meerkat.model.dot import Author
 from meerkat.model.ids import NodeId
+from meerkat.model.limits import INDEX_RETRY_MAX_S, INDEX_RETRY_MIN_S
 from meerkat.node.ports import Index, Totals, Tx, View
+from meerkat.store.errors import IndexUnavailable
 
 T = TypeVar("T")
 
@@ -23,6 +25,7 @@ class Books:
     Attributes:
         recovering: empty, or why no dots may be given yet (R11, R12): "join", "lost", "older".
         pulled_whole: while recovering: a member's whole index was merged, the disk can be adopted.
+        on_trouble: called when the index cannot be used now, and with None when it can again.
         generation: grows with every transaction.
     """
 
@@ -31,6 +34,7 @@ class Books:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-write")
         self._readers = ThreadPoolExecutor(3, thread_name_prefix="index-read")
         self._listeners: list[Callable[[], None]] = []
+        self.on_trouble: Callable[[IndexUnavailable | None], None] = lambda error: None
         self.context: dict[Author, int] = {}
         self.floor: dict[Author, int] = {}
         self.complete: dict[Author, int] = {}
@@ -60,8 +64,7 @@ class Books:
                 author = tx.author()
             return result, *vectors, author, recovering
 
-        loop = asyncio.get_running_loop()
-        ended = await loop.run_in_executor(self._writer, run)
+        ended = await self._insist(self._writer, run)
         result, self.context, self.floor, self.fingerprint, self.author, self.recovering = ended
         self.generation += 1
         if not self.recovering:
@@ -77,7 +80,23 @@ class Books:
             with self._index.read() as view:
                 return work(view)
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+        return await self._insist(self._readers, run)
+
+    async def _insist(self, threads: ThreadPoolExecutor, run: Callable[[], T]) -> T:
+        """Run it there; while the disk does not let the index be used, wait and try again: nothing was committed, and
+        there is nothing that this node could rightly do meanwhile."""
+        wait = INDEX_RETRY_MIN_S
+        while True:
+            try:
+                result = await asyncio.get_running_loop().run_in_executor(threads, run)
+            except IndexUnavailable as error:
+                self.on_trouble(error)
+                await asyncio.sleep(wait)
+                wait = min(INDEX_RETRY_MAX_S, 2 * wait)
+                continue
+            if wait > INDEX_RETRY_MIN_S:
+                self.on_trouble(None)
+            return result
 
     def read_here(self, work: Callable[[View], T]) -> T:
         """As `read`, for code that runs in a worker thread already."""

@@ -10,9 +10,8 @@ run beside each other, then backwards for what is to be removed (contents before
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from meerkat.core.plan import KeepLoser, Place, Remove, Retouch, Settled
 from meerkat.model.limits import (
@@ -111,7 +110,7 @@ class Inward:
     def _forget_delays(self) -> None:
         """Those that are due were met in this pass, or their paths are not pending any more."""
         now = self._now()
-        for path in [path for path, delay in self._delays.items() if delay.until <= now]:
+        for path in [path for path, delay in self._delays.items() if delay.until <= now and path not in self._claims]:
             del self._delays[path]
 
     async def _sleep(self) -> None:
@@ -191,9 +190,9 @@ class Inward:
                     small.append(job)
                     weight += version.size
                 case Retouch():
-                    moved |= await self._held([job], self._placer.retouch([job]))
+                    moved |= await self._held([job], self._placer.retouch)
                 case KeepLoser(holder=True):
-                    moved |= await self._held([job], self._placer.keep_loser(job))
+                    moved |= await self._held([job], self._placer.keep_loser)
                 case KeepLoser():
                     self._step_in_later(job)
                 case Remove() | Settled():
@@ -218,7 +217,7 @@ class Inward:
         ]
         if not removals:
             return False
-        return await self._held(removals, self._placer.remove(removals))
+        return await self._held(removals, self._placer.remove)
 
     # ---- steps under way
 
@@ -227,55 +226,63 @@ class Inward:
             return False
         batch = list(folders)
         folders.clear()
-        return await self._held(batch, self._placer.folders(batch))
+        return await self._held(batch, self._placer.folders)
 
-    async def _held(self, batch: list[Job], work: Coroutine[Any, Any, list[Outcome]]) -> bool:
-        """Run a step with its paths claimed; note how each ended."""
-        claimed = self._claims.take(job.path for job in batch)
+    async def _held(self, batch: list[Job], work: Callable[[list[Job]], Awaitable[list[Outcome]]]) -> bool:
+        """Run a step with its paths claimed; those that somebody else has taken meanwhile are met again later."""
+        claimed = set(self._claims.take(job.path for job in batch))
+        mine = [job for job in batch if job.path in claimed]
         try:
-            return self._note(await work)
+            return self._note(await work(mine)) if mine else False
+        except Exception:
+            self._note([Outcome(job.path, later=True) for job in mine])  # no tight loop around a bug of ours
+            raise
         finally:
             self._claims.free(claimed)
 
+    def _beside(
+        self,
+        name: str,
+        batch: list[Job],
+        work: Callable[[list[Job]], Awaitable[list[Outcome]]],
+        at_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """As `_held`, as a task beside the pass."""
+        contents = self._want(batch)
+
+        async def run() -> None:
+            try:
+                await self._held(batch, work)
+            finally:
+                self._wanted -= contents
+                at_end()
+                self._wake.set()
+
+        self._tasks.spawn(name, run())
+
     async def _start_small(self, batch: list[Job], *, urgent: bool) -> None:
-        """A group of small files and links, beside the others; waits while too many groups run, unless it is urgent."""
+        """A group of small files and links; waits while too many groups run, unless it is urgent."""
         if not urgent:
             await self._small_slots.acquire()
         self._small_running += 1
-        claimed = self._claims.take(job.path for job in batch)
-        contents = self._want(batch)
 
-        async def work() -> None:
-            try:
-                self._note(await self._placer.small(batch))
-            finally:
-                if not urgent:
-                    self._small_slots.release()
-                self._small_running -= 1
-                self._wanted -= contents
-                self._claims.free(claimed)
-                self._wake.set()
+        def at_end() -> None:
+            self._small_running -= 1
+            if not urgent:
+                self._small_slots.release()
 
-        self._tasks.spawn(f"place {len(batch)} files", work())
+        self._beside(f"place {len(batch)} files", batch, self._placer.small, at_end)
 
     def _start_bulk(self, job: Job) -> None:
         """One large file, if a place is free; else it stays pending and is met again."""
         if self._bulk_running >= BULK_FILES_MAX:
             return
         self._bulk_running += 1
-        claimed = self._claims.take([job.path])
-        contents = self._want([job])
 
-        async def work() -> None:
-            try:
-                self._note(await self._placer.bulk(job))
-            finally:
-                self._bulk_running -= 1
-                self._wanted -= contents
-                self._claims.free(claimed)
-                self._wake.set()
+        def at_end() -> None:
+            self._bulk_running -= 1
 
-        self._tasks.spawn(f"place {job.path}", work())
+        self._beside(f"place {job.path}", [job], self._placer.bulk, at_end)
 
     def _want(self, batch: list[Job]) -> set[bytes]:
         """Contents being put down: nothing that holds them is removed meanwhile, it may be where they come from."""
@@ -291,16 +298,7 @@ class Inward:
             self._delays[job.path] = Delay(self._now() + STEP_IN_S, STEP_IN_S)
             return
         del self._delays[job.path]
-        claimed = self._claims.take([job.path])
-
-        async def work() -> None:
-            try:
-                self._note(await self._placer.keep_loser(job))
-            finally:
-                self._claims.free(claimed)
-                self._wake.set()
-
-        self._tasks.spawn(f"step in {job.path}", work())
+        self._beside(f"step in {job.path}", [job], self._placer.keep_loser)
 
     def _note(self, outcomes: list[Outcome]) -> bool:
         """Remember what has to wait; True when something was done."""

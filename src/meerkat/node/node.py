@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ from meerkat.model.limits import (
     UPKEEP_INTERVAL_S,
 )
 from meerkat.model.member import Summary
-from meerkat.model.path import RelPath
+from meerkat.model.path import MARKER, RelPath
+from meerkat.model.problem import Problem, Reason
 from meerkat.node import ledger
 from meerkat.node.barrier import Barrier
 from meerkat.node.books import Books
@@ -56,6 +58,8 @@ from meerkat.node.registry import Registry, found_pool
 from meerkat.node.status import Status
 from meerkat.node.tasks import Tasks
 from meerkat.node.transfer import Transfer
+from meerkat.store.errors import IndexDamaged, IndexUnavailable
+from meerkat.store.index import Index
 from meerkat.wire.control import AlreadyRunning, ControlServer, UnsafeSocket, socket_path
 from meerkat.wire.identity import Identity, IdentityFault
 from meerkat.wire.interfaces import advertised
@@ -95,7 +99,14 @@ async def run_node(settings: Settings, on_ready: OnReady, stop: asyncio.Event, o
         if made and not await node.become_member(invite, on_plan):
             return
         made = False
-        await node.run(on_ready, stop)
+        try:
+            await node.run(on_ready, stop)
+        except IndexDamaged as error:
+            # The disk and the pool still have everything: begin a new index and learn it again (R11).
+            log.error("the index was found damaged while running (%s): it is set aside and made anew", error)
+            Index.set_aside(home.index)
+            node = Node(home, identity, settings)
+            await node.run(lambda ready: None, stop)
         if node.left:
             home.forget()
     finally:
@@ -156,31 +167,37 @@ class Node:
         """Start everything, stay until told to stop, stop everything."""
         handler = start_logging(self.home.log, self.settings.log_level)
         try:
-            self._build()
-            try:
-                await self._start()
+            async with AsyncExitStack() as closing:
+                self._build(closing)
+                await self._start(closing)
                 on_ready(self.ready())
                 await self._until_stopped(stop)
-            finally:
-                await self._stop()
             if self.left:
                 self.opened.witness.forget()
         finally:
             stop_logging(handler)
 
-    def _build(self) -> None:
-        """Every room, in the order in which they need each other."""
+    def _build(self, closing: AsyncExitStack) -> None:
+        """Every room, in the order in which they need each other; `closing` ends them in the reverse order."""
         self.tasks = Tasks()
         self.root = Root(self.home.folder)
+        closing.callback(self.root.close)
         self.stage = Stage(self.root)
+        closing.callback(self.stage.close)
         self.trash = Trash(self.root)
+        closing.callback(self.trash.close)
         self.disk_threads = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
         self.serve_threads = ThreadPoolExecutor(SERVE_THREADS, thread_name_prefix="serve")
+        closing.callback(self.disk_threads.shutdown)
+        closing.callback(self.serve_threads.shutdown)
         self.opened: Opened = open_index(self.home, self.identity.node, self.root, self.stage, self.trash)
         node = self.identity.node
         rng = random.Random(secrets.randbits(64))
         self.hub = Hub(node)
         self.books = Books(self.opened.index)
+        closing.push_async_callback(self._close_index)
+        closing.push_async_callback(self.tasks.stop)
+        self.books.on_trouble = self._index_trouble
         self.claims = Claims()
         self.registry = Registry(self.home.roster, self.identity, PoolId(self.home.config.pool))
         self.gossip = Gossip(node, self.books, self._heard_summary)
@@ -241,7 +258,7 @@ class Node:
         self.watch: Watch = make_watch(self.root, self._skip, self._watched)
         self.control = ControlServer(socket_path(self.home.folder), Control(self).handle)
 
-    async def _start(self) -> None:
+    async def _start(self, closing: AsyncExitStack) -> None:
         self._loop = asyncio.get_running_loop()
         await self.books.open()
         await self.registry.load()
@@ -253,11 +270,15 @@ class Node:
                 exit_code=Exit.NOT_ALLOWED,
             )
         await self._read_ignore()
+        closing.push_async_callback(self.watch.stop)
         await self._listen()
+        closing.push_async_callback(self.server.stop)
+        closing.push_async_callback(self.control.stop)
         try:
             await self.control.start()
         except (AlreadyRunning, UnsafeSocket, OSError) as error:
             raise Fault("control", f"cannot serve this machine's doors: {error}") from error
+        closing.push_async_callback(self._say_goodbye)
         self.books.on_written(self.inward.wake)
         self.books.on_written(self.gossip.written)
         self.books.on_written(self.progress.touch)
@@ -329,22 +350,16 @@ class Node:
         if self.tasks.failed.done():
             self.tasks.failed.result()
 
-    async def _stop(self) -> None:
-        """Goodbye first, then the rooms, the index last."""
-        if hasattr(self, "server"):
-            await self.peers.stop(self._farewell)
-        await self.watch.stop()
-        await self.tasks.stop()
-        if hasattr(self, "server"):
-            await self.server.stop()
-        await self.control.stop()
-        await asyncio.to_thread(close_index, self.opened, self.identity.node)
+    async def _say_goodbye(self) -> None:
+        await self.peers.stop(self._farewell)
+
+    async def _close_index(self) -> None:
+        """The last thing: note the clean stop, close. A damaged or full disk must not keep the node from stopping."""
+        try:
+            await asyncio.to_thread(close_index, self.opened, self.identity.node)
+        except (IndexDamaged, IndexUnavailable) as error:
+            log.error("the stop could not be noted: %s", error)
         await self.books.close()
-        self.disk_threads.shutdown()
-        self.serve_threads.shutdown()
-        self.stage.close()
-        self.trash.close()
-        self.root.close()
 
     # ---- what the rooms tell each other
 
@@ -468,6 +483,16 @@ class Node:
         self.transfer.progressed(summary.node)
         self.inward.sources_changed()
         self.progress.others_changed()
+
+    def _index_trouble(self, error: IndexUnavailable | None) -> None:
+        where = f"{MARKER}/index.db"
+        if error is None:
+            self.hub.healed(where)
+            return
+        log.error("the index cannot be used now: %s", error)
+        reason = Reason.DISK_FULL if error.full else Reason.PERMISSION
+        hint = "free some space on this disk" if error.full else "check the disk and the permissions of .meerkat"
+        self.hub.trouble(Problem(where, reason, f"the index cannot be written: {error}", hint), inward=True)
 
     def _outrun(self, seq: int) -> None:
         """R12: a member remembers more of our present life than we do, so that life is over."""

@@ -121,7 +121,6 @@ class Outward:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-
     async def _take_in_due(self, due: list[RelPath]) -> None:
         report = ScanReport()
         skipped = self._skip

@@ -116,8 +116,9 @@ class Placer:
         ]
         return outcomes + await self._commit(staged)
 
-    async def bulk(self, job: Job) -> list[Outcome]:
+    async def bulk(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Put down one large file."""
+        (job,) = jobs
         version = _version(job)
         name = stage_name(job.path, version)
         try:
@@ -330,8 +331,9 @@ class Placer:
 
     # ---- losers
 
-    async def keep_loser(self, job: Job) -> list[Outcome]:
+    async def keep_loser(self, jobs: Sequence[Job]) -> list[Outcome]:
         """R7: the loser's bytes to the copy's name first, durable; then its dots go, in one transaction."""
+        (job,) = jobs
         assert isinstance(job.step, KeepLoser)
         loser, copy = job.step.loser, job.step.copy
         for _ in range(COPY_NAMES_TRIED_MAX):
@@ -346,6 +348,8 @@ class Placer:
         else:
             return [Outcome(job.path, later=True)]
         claimed = self._claims.take([copy])
+        if not claimed:
+            return [Outcome(job.path, later=True)]
         try:
             copy_base = None
             if not dots_of(siblings, loser.content) and base is None:

@@ -76,7 +76,7 @@ class Roots:
         handshake would cost twenty times the handshake."""
         with self._lock:
             version, certificates = self._gate.certificates()
-            if version == self._version:
+            if self._version is not None:
                 return None
             self._version = version
         # Our own certificate keeps the list from being empty; by itself it admits nobody.
