@@ -104,7 +104,7 @@ class Outward:
         while True:
             self._wake.clear()
             if self._settle.overflowed or self._scan_due:
-                self._settle = Settle()
+                self._settle.overflowed = False
                 self._scan_due = False
                 await self.scan()
             due = self._settle.due(self._now())
@@ -125,7 +125,10 @@ class Outward:
         report = ScanReport()
         skipped = self._skip
         wanted = [path for path in due if not any(skipped(each, True) for each in ancestors(path))]
-        for batch in await self._in_thread(partial(self._books.read_here, partial(self._expand, wanted))):
+        batches = await self._in_thread(partial(self._books.read_here, partial(self._expand, wanted)))
+        for path in set(due).difference(*batches):
+            self._settle.calm(path)
+        for batch in batches:
             self.touched(await self._take_in(batch, report))
 
     # ---- which paths to look at
@@ -277,6 +280,8 @@ class Outward:
             written = await self._books.write(lambda tx: ledger.record(tx, sights, adopting=adopting))
         finally:
             self._claims.free(claimed)
+        for path in mine.difference(written):
+            self._settle.calm(path)  # our own echo, or a mere read
         report.changes += len(written)
         self._tell(written, sights)
         return missed
