@@ -25,7 +25,8 @@ from meerkat.store.snapshot import Snapshot
 from meerkat.store.transaction import Transaction
 
 AUTHORS = tuple(Author(NodeId(letter * 32), epoch) for letter in "ab" for epoch in (1, 2**63 - 1))
-PATHS = tuple(RelPath(text) for text in ("a", "a/b", "a/b/c", "a/b d", "a b", "a.b", "a\x01", "é/x", "é/y/z"))
+COPY = RelPath("a/b.conflict-3f9a12c4")
+PATHS = (COPY, *map(RelPath, ("a", "a/b", "a/b/c", "a/b d", "a b", "a.b", "a\x01", "é/x", "é/y/z")))
 DIGESTS = tuple(Digest(bytes([number]) * 32) for number in (1, 2, 3))
 
 paths = st.sampled_from(PATHS)
@@ -43,6 +44,7 @@ versions = st.one_of(
         height=st.integers(1, 3),
         weak=st.booleans(),
         hist=st.lists(st.binary(min_size=8, max_size=8), max_size=2).map(tuple),
+        origin=st.sampled_from(("", NodeId("b" * 32))),
     ),
     st.builds(Version, kind=st.just(Kind.FOLDER), mode=st.just(0o755), height=st.integers(1, 3)),
     st.builds(Version, kind=st.just(Kind.SYMLINK), target=st.sampled_from(("x", "../\udcff", "é"))),
@@ -208,6 +210,7 @@ def check(view: Snapshot, model: Model) -> None:
     assert view.pending_count() == len(model.pending)
     conflicted = {p for p, s in model.entries.items() if len({v.content for v in s.values() if v.living}) > 1}
     assert view.conflicted() == in_tree_order(conflicted)
+    assert view.copies() == ([Entry(COPY, model.entries[COPY])] if model.living(COPY) else [])
     pending = in_tree_order(model.pending)
     for at, path in enumerate(pending):
         assert view.pending(path, 2) == pending[at + 1 : at + 3]

@@ -32,7 +32,7 @@ _MAGIC = b"SQLite format 3\0"
 _APPLICATION_ID = 0x4D6B6174
 _COMPANIONS = ("-wal", "-shm")
 _TABLES = {"author", "entry", "base", "pending", "conflicted", "intent", "recipe", "content", "chunk", "aside"}
-_TABLES |= {"meta", "state", "complete"}
+_TABLES |= {"meta", "state", "complete", "copy"}
 
 
 class Index:
