@@ -10,7 +10,7 @@ run beside each other, then backwards for what is to be removed (contents before
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from meerkat.core.plan import KeepLoser, Place, Remove, Retouch, Settled
@@ -76,6 +76,14 @@ class Inward:
     def fresh(self, paths: Sequence[RelPath]) -> None:
         """Just merged: dealt with before whatever has been pending for longer."""
         self._fresh.extend(paths)
+        self.looked_at(paths)
+
+    def looked_at(self, paths: Iterable[RelPath]) -> None:
+        """What is known of these is new, so what they waited for may be over."""
+        if self._delays:
+            for path in paths:
+                if self._delays.pop(path, None) is not None:
+                    self._wake.set()
 
     def wake(self) -> None:
         """Something may be pending (called after every transaction, cheap)."""
@@ -311,8 +319,10 @@ class Inward:
             before = self._delays.get(outcome.path)
             wait = RETRY_MIN_S / 4 if before is None else min(RETRY_MAX_S, before.last * 2)
             self._delays[outcome.path] = Delay(self._now() + wait, wait)
-            if outcome.problem is not None:
-                self._hub.trouble(outcome.problem, inward=True)
+            # What keeps us from looking at what is there keeps us from replacing it as well.
+            problem = outcome.problem or self._hub.problem(outcome.path)
+            if problem is not None:
+                self._hub.trouble(problem, inward=True)
         return done
 
     def _clear(self, path: RelPath) -> None:

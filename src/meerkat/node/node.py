@@ -202,7 +202,14 @@ class Node:
         self.registry = Registry(self.home.roster, self.identity, PoolId(self.home.config.pool))
         self.gossip = Gossip(node, self.books, self._heard_summary)
         self.outward = Outward(
-            self.root, self.books, self.claims, self.hub, lambda: self._ignore, self.disk_threads, self._reload_ignore
+            self.root,
+            self.books,
+            self.claims,
+            self.hub,
+            lambda: self._ignore,
+            self.disk_threads,
+            self._reload_ignore,
+            self._looked_at,
         )
         self.transfer = Transfer(self.root, self.stage, self.books, self.hub, self.serve_threads, self.tasks, rng)
         placer = Placer(
@@ -435,6 +442,9 @@ class Node:
         self._ignore = await asyncio.to_thread(read)
         for problem in self._ignore.problems:
             log.warning("ignore rules: %s", problem)
+
+    def _looked_at(self, paths: Iterable[RelPath]) -> None:
+        self.inward.looked_at(paths)
 
     def _reload_ignore(self) -> None:
         self.tasks.spawn("read the ignore rules", self._apply_ignore())

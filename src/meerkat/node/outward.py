@@ -63,6 +63,7 @@ class Outward:
         ignore: Callable[[], Ignore],
         threads: ThreadPoolExecutor,
         on_ignore_changed: Callable[[], None],
+        on_looked: Callable[[Iterable[RelPath]], None],
     ) -> None:
         self._root = root
         self._books = books
@@ -71,6 +72,7 @@ class Outward:
         self._ignore = ignore
         self._threads = threads
         self._on_ignore_changed = on_ignore_changed
+        self._on_looked = on_looked
         self._settle = Settle()
         self._wake = asyncio.Event()
         self._scan_lock = asyncio.Lock()
@@ -280,6 +282,7 @@ class Outward:
             written = await self._books.write(lambda tx: ledger.record(tx, sights, adopting=adopting))
         finally:
             self._claims.free(claimed)
+        self._on_looked(mine)
         for path in mine.difference(written):
             self._settle.calm(path)  # our own echo, or a mere read
         report.changes += len(written)

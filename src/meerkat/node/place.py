@@ -195,8 +195,18 @@ class Placer:
                 outcomes.append(self._outcome(each.path, result))
             except PathBlocked as error:
                 outcomes.append(_blocked(each.path, error.problem))
-        commit.sync_parents(self._root, [path for path, _ in placed])
-        return placed, outcomes
+        return self._made_durable(placed), outcomes
+
+    def _made_durable(self, done: list[tuple[RelPath, Base | None]]) -> list[tuple[RelPath, Base | None]]:
+        """What may be recorded. When the disk cannot say that the renames are durable, nothing is: the paths are looked
+        at, and what stands there is found to be what the pool wants."""
+        try:
+            commit.sync_parents(self._root, [path for path, _ in done])
+        except PathBlocked as error:
+            log.error("renames could not be made durable: %s", error)
+            self._look_again([path for path, _ in done])
+            return []
+        return done
 
     def _outcome(self, path: RelPath, result: Placed | Raced | Displaced) -> Outcome:
         match result:
@@ -309,8 +319,7 @@ class Placer:
             outcomes.append(outcome)
             if outcome.problem is None and not outcome.later:
                 gone.append((job.path, None))
-        commit.sync_parents(self._root, [path for path, _ in gone])
-        return gone, outcomes
+        return self._made_durable(gone), outcomes
 
     def _remove_folder(self, path: RelPath, base: Base) -> Outcome:
         result = commit.remove_folder(self._root, path, base)
