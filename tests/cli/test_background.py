@@ -1,14 +1,18 @@
 """Starting a node that outlives the command: its fate is known before the command returns."""
 
+import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meerkat.cli.background import start_background, start_command
+from meerkat.cli.main import run
 from meerkat.cli.start import _settings
 from meerkat.model.config import Settings
 from meerkat.model.fault import Fault
@@ -141,3 +145,38 @@ def test_an_interrupted_start_leaves_no_node(monkeypatch: pytest.MonkeyPatch, tm
             SETTINGS, script(f"import os,time; open({str(pid_file)!r},'w').write(str(os.getpid())); time.sleep(60)")
         )
     assert not alive(int(pid_file.read_text()))
+
+
+@pytest.mark.e2e
+def test_a_real_node_runs_in_the_background_until_told_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`up -d` returns when the node answers, `down` when it is gone, and the port is the same the next time."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    with tempfile.TemporaryDirectory(prefix="mk") as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        first = up(folder, capsys)
+        try:
+            assert run(["status", str(folder), "--json"]) == 0
+            assert json.loads(capsys.readouterr().out)["node"] == first["node"]
+            assert run(["up", "-d", str(folder)]) == 1
+            assert "already runs" in capsys.readouterr().err
+        finally:
+            assert run(["down", str(folder)]) == 0
+        assert not alive(first["pid"])
+        assert run(["status", str(folder)]) == 3
+        capsys.readouterr()
+        second = up(folder, capsys)
+        assert run(["down", str(folder)]) == 0
+    assert {key: second[key] for key in ("node", "pool", "listen")} == {
+        key: first[key] for key in ("node", "pool", "listen")
+    }
+
+
+def up(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert run(["up", "-d", str(folder), "--listen", "127.0.0.1:0", "--json"]) == 0
+    ready: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert ready["event"] == "ready"
+    return ready

@@ -37,14 +37,16 @@ def demo(nodes: int, keep: bool, no_web: bool, as_json: bool) -> int:
     after each step. Exits 0 only if all of them are equal at the end.
     """
     base = Path(tempfile.mkdtemp(prefix="meerkat-demo-"))
-    before = signal.signal(signal.SIGTERM, _as_interrupt)
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, _as_interrupt) for number in ends]
     show = Show(as_json=as_json)
     pool = DemoPool(base, web=not no_web)
     try:
         run_demo(pool, nodes, show, STEPS)
     finally:
-        signal.signal(signal.SIGTERM, before)
         pool.close()
+        for number, handler in zip(ends, before, strict=True):
+            signal.signal(number, handler)
         if keep:
             print(f"kept: {homely(str(base))}", file=sys.stderr)
         else:

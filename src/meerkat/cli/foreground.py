@@ -30,7 +30,6 @@ RunNode = Callable[
 
 SPOKEN = ("pool.state", "node.", "conflict.", "hold.", "file.failed", "config.")
 """Events worth a line in a plain log; what happens to each file is for `meerkat events`."""
-FACE_JOIN_S = 2.0
 
 
 class Face(Protocol):

@@ -30,7 +30,9 @@ CHANGES_SHOWN = 8
 NODES_SHOWN = 16
 PROBLEMS_SHOWN = 4
 NAME_COLUMNS_MIN = 8
-JOIN_S = 2.0
+JOIN_S = 1.0
+ANSWER_TIMEOUT_S = 2.0
+"""A status that takes longer is skipped; the next one will tell."""
 FILE_EVENTS = ("file.changed", "file.applied", "file.failed", "conflict.", "node.", "hold.")
 
 
@@ -125,7 +127,7 @@ class LiveFace:
         picture, live = self.picture, self.live
         while picture is not None and live is not None and not self.closed.is_set():
             try:
-                picture.status = ask.call(folder, "status", {})
+                picture.status = ask.call(folder, "status", {}, timeout_s=ANSWER_TIMEOUT_S)
                 self._keep_invite(folder, picture)
             except Fault:
                 pass  # starting or stopping; the last picture stays
