@@ -351,6 +351,7 @@ def test_somebody_elses_database_is_damage(path: pathlib.Path) -> None:
     """A sound SQLite file of another program is not taken over."""
     raw = sqlite3.connect(path)
     raw.execute("CREATE TABLE t (x)")
+    raw.execute("PRAGMA user_version = 1")
     raw.close()
     with pytest.raises(IndexDamaged, match="not an index"):
         Index.open(path)

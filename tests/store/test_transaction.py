@@ -339,6 +339,32 @@ def base_of(version: Version) -> Base:
     return Base(version.content, Stat(version.kind, version.size, 1, 2, 3, 0o644), version.recipe)
 
 
+@pytest.mark.parametrize("keys_max", [0, 100])
+def test_a_delta_begins_right_after_what_is_known(index: Index, monkeypatch: pytest.MonkeyPatch, keys_max: int) -> None:
+    """A dot that the context just covers is not sent, the next one is, however the delta is found."""
+    monkeypatch.setattr(snapshot_module, "INDEX_BEYOND_KEYS_MAX", keys_max)
+    with index.write() as tx:
+        for number in range(1, 6):
+            tx.put_siblings(RelPath(f"f{number}"), {Dot(HERE, tx.next_seq()): FILE})
+    with index.read() as view:
+        assert [entry.path for entry in view.entries_beyond({HERE: 3})] == ["f4", "f5"]
+        assert list(view.entries_beyond({HERE: 5})) == []
+
+
+def test_bytes_are_behind_until_the_base_has_them(index: Index) -> None:
+    """A pending path's bytes count as missing while its base has other content, whatever comes first."""
+    path = RelPath("f")
+    with index.write() as tx:
+        tx.put_siblings(path, {Dot(HERE, tx.next_seq()): FILE})
+        assert tx.totals() == Totals(1, 0, 10, 1, 10)
+        tx.put_base(path, base_of(FILE))
+        assert tx.totals() == Totals(1, 0, 10, 1, 0)
+        tx.put_base(path, None)
+        assert tx.totals() == Totals(1, 0, 10, 1, 10)
+        tx.clear_pending(path)
+        assert tx.totals() == Totals(1, 0, 10, 0, 0)
+
+
 def test_intents_come_back_whole(index: Index) -> None:
     """An intent is returned as it was put, removal or placement, until it is cleared."""
     link = Version(Kind.SYMLINK, target="../\udcff", hist=(b"12345678",))
