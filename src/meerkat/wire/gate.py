@@ -76,7 +76,7 @@ class Roots:
         handshake would cost twenty times the handshake."""
         with self._lock:
             version, certificates = self._gate.certificates()
-            if self._version is not None:
+            if version == self._version:
                 return None
             self._version = version
         # Our own certificate keeps the list from being empty; by itself it admits nobody.

@@ -153,7 +153,7 @@ class Server:
             await deny(context, grpc.StatusCode.UNAUTHENTICATED, "not known here")
         if link_id is None:
             await deny(context, grpc.StatusCode.INVALID_ARGUMENT, f"{LINK_KEY} is missing or malformed")
-        key = link_id
+        key = (node, link_id)
         gathering = self._gatherings.get(key)
         if gathering is None:
             if len(self._gatherings) >= STREAMS_GATHERING_MAX:

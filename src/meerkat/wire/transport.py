@@ -40,7 +40,7 @@ CHANNEL_OPTIONS: Options = [
 SERVER_OPTIONS: Options = [
     *SHARED_OPTIONS,
     # Two processes must not share a port unseen.
-    ("grpc.so_reuseport", 1),
+    ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 64),
     ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_TIMEOUT_S * _MS)),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10 * _MS),
