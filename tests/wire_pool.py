@@ -29,6 +29,7 @@ class Pool:
         self.id = pool_id_of(genesis.body)
         self.roster = Roster(verify, self.id)
         self.version = 0
+        self.asks: list[JoinAsk] = []
         assert self.take(genesis)
 
     def take(self, signed: Signed) -> bool:
@@ -73,7 +74,8 @@ class Pool:
         return self.version, members + [invite.certificate for invite in self.roster.invites()]
 
     async def on_join(self, ask: JoinAsk, invite: InviteState) -> AsyncIterator[JoinAnswer]:
-        """A sponsor as the engine will be, without its finer points."""
+        """A sponsor as the engine is one, without its finer points."""
+        self.asks.append(ask)
         if ask.admission is None:
             yield JoinAnswer(pool=self.id, files=3, bytes=1234)
             return

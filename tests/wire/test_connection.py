@@ -2,6 +2,7 @@
 
 import asyncio
 
+import psutil
 import pytest
 from wire_pool import Pool, linked
 
@@ -102,6 +103,18 @@ def test_bulk_does_not_delay_pings() -> None:
                 assert await anext(pings) == Ping(number)
             assert not bulk.done()
             bulk.cancel()
+
+    asyncio.run(run())
+
+
+def test_bulk_has_a_connection_of_its_own() -> None:
+    """Link and index share one TCP connection, bulk has another: a full window there holds nobody up here."""
+
+    async def run() -> None:
+        async with linked(Pool()) as (dialled, _):
+            port = int(dialled.address.rpartition(":")[2])
+            mine = psutil.Process().net_connections("tcp")
+            assert len([one for one in mine if one.raddr and one.raddr.port == port]) == 2
 
     asyncio.run(run())
 

@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import node_ids, vectors
+from strategies import entries, node_ids, vectors
 
 from meerkat.model.frame import (
     Bye,
@@ -78,7 +78,12 @@ frames = st.one_of(
     st.builds(Bye, st.sampled_from(["down", "left", "duplicate", "refused"]), texts),
 )
 asks = st.builds(
-    JoinAsk, st.binary(min_size=32, max_size=32), st.just(CERTIFICATE), st.none() | signed, st.none() | signed
+    JoinAsk,
+    st.binary(min_size=32, max_size=32),
+    st.just(CERTIFICATE),
+    st.none() | signed,
+    st.none() | signed,
+    st.booleans(),
 )
 answers = st.builds(
     JoinAnswer,
@@ -90,6 +95,7 @@ answers = st.builds(
     reason=texts,
     files=numbers,
     bytes=numbers,
+    entries=st.lists(entries, max_size=2).map(tuple),
 )
 
 

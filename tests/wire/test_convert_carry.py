@@ -73,6 +73,7 @@ def bomb(claims: bool) -> bytes:
     [
         give(data=[bomb(True)], codecs=[pb.CODEC_ZSTD]),
         give(data=[bomb(False)], codecs=[pb.CODEC_ZSTD]),
+        give(data=[b"\x28\xb5\x2f\xfd\xc0\x00" + (1 << 62).to_bytes(8, "little") + b"\x01\x00\x00"], codecs=[1]),
         give(data=[b"no zstd"], codecs=[pb.CODEC_ZSTD]),
         give(data=[zstandard.compress(b"x") + b"more"], codecs=[pb.CODEC_ZSTD]),
         give(data=[b"a"], codecs=[pb.CODEC_RAW, pb.CODEC_RAW]),
@@ -84,10 +85,8 @@ def bomb(claims: bool) -> bytes:
         pb.Parcel(id=1, lack=pb.Lack(pieces=[0] * (PIECES_PER_ASK_MAX + 1))).SerializeToString(),
         pb.Parcel(id=1 << 63, cancel=pb.Cancel()).SerializeToString(),
     ],
-    ids=[
-        "bomb", "silent-bomb", "rubbish", "trailing", "codecs", "codec", "long", "much", "beyond", "lack", "lacks", "id"
-    ],
-)  # fmt: skip
+    ids=["bomb", "silent-bomb", "claim", "rubbish", "trailing", "codecs", "codec", "long", "much", "beyond", "lack", "lacks", "id"],
+)
 def test_gifts_that_no_honest_peer_sends(data: bytes) -> None:
     """Bombs, rubbish and more than an ask can hold are refused, within bounded memory."""
     with pytest.raises(PeerFault):

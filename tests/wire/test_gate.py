@@ -14,9 +14,9 @@ from cryptography.x509.oid import NameOID
 from wire_pool import TIMEOUT_S, Pool, serving
 
 from meerkat.wire.connection import LINK_KEY
-from meerkat.wire.gate import ACCESS, Caller
+from meerkat.wire.gate import ACCESS, Caller, Context, Doorkeeper, Requests, Roots
 from meerkat.wire.identity import Identity, key_pem_of, pem_of
-from meerkat.wire.transport import CHANNEL_OPTIONS
+from meerkat.wire.transport import CHANNEL_OPTIONS, SERVER_OPTIONS
 from meerkat.wire.v1 import pool_pb2
 
 SERVICE = pool_pb2.DESCRIPTOR.services_by_name["Pool"]
@@ -157,6 +157,32 @@ def test_a_removed_member_is_out_on_its_open_connection() -> None:
                 assert await code_of(channel, method) is UNKNOWN
 
     asyncio.run(run())
+
+
+def test_a_method_that_nobody_listed_is_denied_even_where_it_is_served() -> None:
+    """Whoever adds a method and forgets to say who may call it has added nothing that can be called."""
+    called: list[bool] = []
+
+    async def reboot(_: Requests, context: Context) -> None:
+        called.append(True)
+
+    async def run() -> None:
+        pool = Pool()
+        member = pool.member()
+        server = grpc.aio.server(interceptors=[Doorkeeper(pool)], options=SERVER_OPTIONS)
+        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "Reboot": grpc.stream_stream_rpc_method_handler(reboot)
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE.full_name, handlers),))
+        port = server.add_secure_port("127.0.0.1:0", Roots(pool.founder, pool).credentials())
+        await server.start()
+        shown = Shown(member.key_pem, member.certificate_pem)
+        async with channel_to(pool, f"127.0.0.1:{port}", shown) as channel:
+            assert await code_of(channel, NOT_LISTED) is DENIED
+        await server.stop(None)
+
+    asyncio.run(run())
+    assert called == []
 
 
 def test_a_new_member_is_in_at_once() -> None:
