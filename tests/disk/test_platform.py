@@ -108,12 +108,16 @@ def test_open_beneath_opens_what_is_there(tmp_path: Path, here: int, calls: str)
     os.close(handle)
 
 
-@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "a/../../secret", "a/..", "out/secret", "last"])
+@pytest.mark.parametrize(
+    "path", ["../secret", "/etc/passwd", "a/../../secret", "a/..", "out/secret", "last", "inner/f"]
+)
 def test_open_beneath_never_leaves(tmp_path: Path, calls: str, path: str) -> None:
     """Neither "..", nor an absolute name, nor a link on the way or at the end leads anywhere."""
     (tmp_path / "secret").write_text("s")
     inside = tmp_path / "inside"
     (inside / "a").mkdir(parents=True)
+    (inside / "a/f").write_text("x")
+    (inside / "inner").symlink_to("a")  # leads nowhere outside, and is not followed all the same
     (inside / "out").symlink_to(tmp_path)
     (inside / "last").symlink_to(tmp_path / "secret")
     handle = os.open(inside, os.O_RDONLY | os.O_DIRECTORY)
