@@ -60,6 +60,7 @@ def _awaited(path: Path) -> str:
     ("text", "cause"),
     [
         ("import sys; sys.exit('port taken')", "port taken"),
+        ('import sys; sys.exit(\'{"error": {"code": "x", "message": "port taken"}}\')', "port taken"),
         ("print('hello')", "it said nothing"),
         ("print('{}')", "it said nothing"),
         ("import time; time.sleep(60)", "it said nothing"),

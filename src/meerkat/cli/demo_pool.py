@@ -108,11 +108,10 @@ class DemoPool:
         return ready
 
     def _failed(self, node: DemoNode) -> Fault:
-        lines = node.log.read_text("utf-8", "replace").strip().splitlines()
         return Fault(
             "demo_failed",
-            f'the node "{node.name}" did not come up within {READY_TIMEOUT_S:.0f} s',
-            cause=lines[-1] if lines else "it said nothing",
+            f'the node "{node.name}" did not come up',
+            cause=_last_words(node.log.read_text("utf-8", "replace")),
             hint="run the demo with --keep and read the logs",
         )
 
@@ -127,7 +126,7 @@ class DemoPool:
             check=False,
         )
         if done.returncode:
-            said = done.stderr.decode("utf-8", "replace").strip()
+            said = _last_words(done.stderr.decode("utf-8", "replace"))
             raise Fault("demo_failed", f'"meerkat {" ".join(words)}" ended with {done.returncode}', cause=said)
         return json.loads(done.stdout)
 
@@ -183,10 +182,21 @@ class DemoPool:
                 raise Fault(
                     "demo_failed",
                     f'the node "{node.name}" ended by itself with {node.process.returncode}',
-                    cause=(node.log.read_text("utf-8", "replace").strip().splitlines() or [""])[-1],
+                    cause=_last_words(node.log.read_text("utf-8", "replace")),
                 )
 
     def close(self) -> None:
         """Stop every node, the last one first."""
         for node in reversed(self.nodes):
             self.stop(node)
+
+
+def _last_words(said: str) -> str:
+    """What a process said last, read as the error object that `--json` makes of it where it is one."""
+    lines = said.strip().splitlines()
+    if not lines:
+        return "it said nothing"
+    try:
+        return str(json.loads(lines[-1])["error"]["message"])
+    except (ValueError, TypeError, KeyError):
+        return lines[-1]
