@@ -305,6 +305,13 @@ class Stage:
                     raise
                 os.rmdir(name, dir_fd=self.handle)
 
+    def rename(self, name: str, to: str) -> None:
+        """Give the staged thing another, free name."""
+        check_stage_name(name)
+        check_stage_name(to)
+        with self._trouble(name, 0):
+            platform.rename_noreplace(self.handle, name, self.handle, to)
+
     # ---- within
 
     def _open(self, name: str, flags: int) -> int:

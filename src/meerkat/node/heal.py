@@ -27,16 +27,26 @@ def heal_intents(root: Root, stage: Stage, trash: Trash, tx: Tx) -> int:
     """End every commit that was under way; the number of them."""
     intents = tx.intents()
     for intent in intents:
-        left = commit.mend(root, stage, intent.path, intent.stage)
-        if left is not None:
-            _to_trash(stage, trash, left, intent.path)
-        if intent.target is None:
-            _heal_removal(root, stage, trash, tx, intent)
-        else:
-            _heal_placing(root, stage, trash, tx, intent)
+        try:
+            _heal_one(root, stage, trash, tx, intent)
+        except PathBlocked as error:
+            # The next start tries again; meanwhile the path is looked at like any other, which can at worst take
+            # what stands there for a person's doing: nothing is lost.
+            log.error("%s: a commit that was cut off cannot be ended: %s", intent.path, error)
+            continue
         tx.clear_intent(intent.path)
         tx.set_pending(intent.path)
     return len(intents)
+
+
+def _heal_one(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> None:
+    left = commit.mend(root, stage, intent.path, intent.stage)
+    if left is not None:
+        _to_trash(stage, trash, left, intent.path)
+    if intent.target is None:
+        _heal_removal(root, stage, trash, tx, intent)
+    else:
+        _heal_placing(root, stage, trash, tx, intent)
 
 
 def _heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> None:

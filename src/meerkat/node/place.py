@@ -192,6 +192,9 @@ class Placer:
                     if result.old is not None and each.base is not None:
                         self._discard(result.old, each.path, each.base.content)
                     placed.append((each.path, result.base))
+                elif isinstance(result, Raced) and result.exposed:
+                    # Somebody may have opened ours while it stood there, and write to it later: never used again.
+                    self._discard(each.name, each.path, each.version.content)
                 outcomes.append(self._outcome(each.path, result))
             except PathBlocked as error:
                 outcomes.append(_blocked(each.path, error.problem))
@@ -221,11 +224,18 @@ class Placer:
                 return Outcome(path, later=True)
 
     def _discard(self, name: str, path: RelPath, content: Content) -> None:
-        """What was replaced or removed on the pool's word goes to the trash; an empty folder just goes."""
-        if content.kind is Kind.FOLDER:
-            self._stage.drop(name)
-        else:
-            self._trash.keep(self._stage, name, path, content)
+        """What was replaced or removed on the pool's word goes to the trash; an empty folder just goes. The exchange
+        has happened, so trouble here must not stop its being recorded: then the thing keeps a stage name of its own,
+        under which the next start finds it and moves it to the trash."""
+        try:
+            if content.kind is Kind.FOLDER:
+                self._stage.drop(name)
+            else:
+                self._trash.keep(self._stage, name, path, content)
+        except PathBlocked as error:
+            aside = f"old.{_tag(path)}.{next(self._counter)}"
+            log.error("%s: the old version stays in the stage as %s: %s", path, aside, error)
+            self._stage.rename(name, aside)
 
     def rescue(self, name: str, path: RelPath) -> None:
         """A person's bytes lie under a stage name: back to the path if it is free, else beside it, else the trash."""
