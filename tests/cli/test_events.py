@@ -38,3 +38,10 @@ def test_a_person_reads_time_type_and_facts(node: Any, last: Any, capsys: pytest
 def test_any_event_can_be_shown(event: dict[str, Any]) -> None:
     """An event of a later version is shown as far as it is understood."""
     assert isinstance(describe(event), str)
+
+
+def test_an_event_about_another_node_names_that_one() -> None:
+    """Who came online matters, not who noticed."""
+    event = {"type": "node.online", "node": "a" * 32, "data": {"node": "b" * 32, "name": "pi"}}
+    assert describe(event) == "node.online  pi"
+    assert describe(event | {"data": {"node": "b" * 32}}) == "node.online  bbbbbbbb"

@@ -17,10 +17,10 @@ PLAN = {"identical": 310, "download": 892, "download_bytes": 2_900_000_000, "onl
 def test_the_plan_names_every_count_and_that_nothing_is_deleted() -> None:
     """A person sees what comes, what goes, what differs, and that deletions are none."""
     text = "\n".join(plan_lines("/data", PLAN))
-    assert "892 files  come from the pool (2.9 GB)" in text
+    assert "892 files  to come from the pool (2.9 GB)" in text
     assert "12 files" in text
-    assert "2 files  differ; both versions are kept" in text
-    assert "0 files  are deleted" in text
+    assert "2 files  different; both versions are kept" in text
+    assert "0 files  to be deleted" in text
 
 
 def test_an_empty_folder_needs_no_question() -> None:

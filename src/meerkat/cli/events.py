@@ -36,10 +36,10 @@ def clock(text: object) -> str:
 def describe(event: dict[str, Any]) -> str:
     """One event in a line: what, where, and what the event adds."""
     data = event.get("data") or {}
-    node = str(data.get("name") or event.get("node") or "")
+    node = str(data.get("name") or data.get("node") or event.get("node") or "")
     node = node[:ID_CHARS_SHOWN] if is_id(node) else node
     words = [str(event.get("type", "event")), str(data.get("path") or ""), node]
-    known = {"path", "name"}
+    known = {"path", "name", "node"}
     for key, value in data.items():
         if key in known or value is None or isinstance(value, dict | list):
             continue

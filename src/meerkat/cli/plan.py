@@ -12,11 +12,11 @@ from meerkat.cli.show import count, homely, say, size
 from meerkat.model.fault import Exit, Fault
 
 PLAN_WORDS = (
-    ("identical", "already the same here and in the pool"),
-    ("download", "come from the pool"),
-    ("only_here", "are only here and go to the pool"),
-    ("differ", "differ; both versions are kept"),
-    ("delete", "are deleted"),
+    ("identical", "the same here and in the pool"),
+    ("download", "to come from the pool"),
+    ("only_here", "only here, to go to the pool"),
+    ("differ", "different; both versions are kept"),
+    ("delete", "to be deleted"),
 )
 
 
