@@ -136,7 +136,7 @@ def run_foreground(settings: Settings, face: Face, run_node: RunNode | None = No
 
 
 def _engine() -> RunNode:
-    from meerkat.node.node import run_node
+    from meerkat.node.run import run_node
 
     return run_node
 

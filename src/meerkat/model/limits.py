@@ -164,6 +164,8 @@ SUMMARY_FRESH_S = 35.0  # a node that is not linked counts as there while its su
 CONTROL_ANSWER_BYTES_MAX = 64 * MIB  # one local answer: a listing of a large folder, between processes of one user
 ADDRESSES_SEEN_MAX = 3  # where a node was last reached, tried before what it says of itself
 
+IGNORE_FILE_BYTES_MAX = 1 * MIB  # more rules than that are a mistake
+
 # --- upkeep
 DISK_THREADS = 6
 SERVE_THREADS = 4

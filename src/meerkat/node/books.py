@@ -13,6 +13,7 @@ from typing import TypeVar
 from meerkat.model.dot import Author
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import INDEX_RETRY_MAX_S, INDEX_RETRY_MIN_S
+from meerkat.model.path import RelPath
 from meerkat.node.ports import Index, Totals, Tx, View
 from meerkat.store.errors import IndexUnavailable
 
@@ -40,6 +41,7 @@ class Books:
         self.complete: dict[Author, int] = {}
         self.fingerprint = b""
         self.totals = Totals(0, 0, 0, 0, 0)
+        self.copies: frozenset[RelPath] = frozenset()
         self.author = Author(NodeId(""), 0)
         self.recovering = ""
         self.recovered = asyncio.Event()
@@ -108,8 +110,10 @@ class Books:
         return self._index.read()
 
     async def measure(self) -> None:
-        """Bring `totals` and `complete` up to date (not after every write: they cost a query)."""
-        self.totals, self.complete = await self.read(lambda view: (view.totals(), view.complete()))
+        """Bring `totals`, `complete` and `copies` up to date (not after every write: they cost a query)."""
+        self.totals, self.complete, self.copies = await self.read(
+            lambda view: (view.totals(), view.complete(), frozenset(entry.path for entry in view.copies()))
+        )
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._writer, self._index.close)

@@ -4,6 +4,7 @@ One method a verb; they parse arguments and call the rooms. No decision about sy
 """
 
 import asyncio
+import shlex
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
@@ -112,7 +113,13 @@ class Control:
             uses=int(_number(arguments, "uses", 1)),
             life_s=int(_number(arguments, "for", INVITE_LIFE_S_DEFAULT)),
         )
-        yield Result({"code": code, "command": f"meerkat join {code} DIR", **_invite_row(state)})
+        yield Result(
+            {
+                "code": code,
+                "command": f"meerkat join {code} {shlex.quote(node.home.folder.name or 'shared')}",
+                **_invite_row(state),
+            }
+        )
 
     async def _invite_list(self, _: Json) -> Answers:
         now = wall_clock()

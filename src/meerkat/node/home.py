@@ -33,12 +33,18 @@ class Config:
 
 
 class Home:
-    """The metadata folder of one node, locked while this object is open."""
+    """The metadata folder of one node, locked while this object is open.
+
+    Attributes:
+        asked_to_join: a member may have admitted this identity, whatever was heard of it: it must be kept, so that
+            asking again is no second member.
+    """
 
     def __init__(self, folder: Path, lock: IO[str], config: Config) -> None:
         self.folder = folder
         self.path = folder / MARKER
         self.config = config
+        self.asked_to_join = False
         self._lock = lock
 
     @property

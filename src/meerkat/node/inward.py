@@ -34,6 +34,7 @@ from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.hub import Hub
 from meerkat.node.ledger import Job
+from meerkat.node.losers import Losers
 from meerkat.node.place import Outcome, Placer
 from meerkat.node.tasks import Tasks
 
@@ -56,12 +57,20 @@ class Inward:
     """
 
     def __init__(
-        self, books: Books, claims: Claims, hub: Hub, placer: Placer, tasks: Tasks, ignored: Callable[[RelPath], bool]
+        self,
+        books: Books,
+        claims: Claims,
+        hub: Hub,
+        placer: Placer,
+        losers: Losers,
+        tasks: Tasks,
+        ignored: Callable[[RelPath], bool],
     ) -> None:
         self._books = books
         self._claims = claims
         self._hub = hub
         self._placer = placer
+        self._losers = losers
         self._tasks = tasks
         self._ignored = ignored
         self._wake = asyncio.Event()
@@ -200,7 +209,7 @@ class Inward:
                 case Retouch():
                     moved |= await self._held([job], self._placer.retouch)
                 case KeepLoser(holder=True):
-                    moved |= await self._held([job], self._placer.keep_loser)
+                    moved |= await self._held([job], self._losers.keep)
                 case KeepLoser():
                     self._step_in_later(job)
                 case Remove() | Settled():
@@ -306,7 +315,7 @@ class Inward:
             self._delays[job.path] = Delay(self._now() + STEP_IN_S, STEP_IN_S)
             return
         del self._delays[job.path]
-        self._beside(f"step in {job.path}", [job], self._placer.keep_loser)
+        self._beside(f"step in {job.path}", [job], self._losers.keep)
 
     def _note(self, outcomes: list[Outcome]) -> bool:
         """Remember what has to wait; True when something was done."""

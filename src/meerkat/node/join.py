@@ -7,10 +7,8 @@ same node, or one that is a node.
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable
 
-from meerkat.core.ignore import Ignore
 from meerkat.core.resolve import view
 from meerkat.disk.root import Root
 from meerkat.disk.scan import Unseen, look, walk
@@ -22,6 +20,7 @@ from meerkat.model.problem import PathBlocked, Problem
 from meerkat.model.version import Content, Entry, Kind
 from meerkat.node.home import Home
 from meerkat.node.registry import keep_roster
+from meerkat.node.rules import Rules
 from meerkat.wire.client import DialFailed
 from meerkat.wire.identity import Identity
 from meerkat.wire.invite import InviteCode, InviteFault, decode_invite
@@ -80,7 +79,14 @@ async def join_pool(
             )
         if settings.dry_run:
             return False
-    joined = await _through_any(places, lambda place: join(place, invite, identity, name, addresses, JOIN_TIMEOUT_S))
+    home.asked_to_join = True
+    try:
+        joined = await _through_any(
+            places, lambda place: join(place, invite, identity, name, addresses, JOIN_TIMEOUT_S)
+        )
+    except Fault as fault:
+        home.asked_to_join = fault.code == "broke_off"
+        raise
     assert isinstance(joined, JoinedPool)
     await keep_roster(home.roster, joined.ops, joined.records)
     return True
@@ -109,11 +115,20 @@ async def _through_any(places: list[str], ask: Callable[[str], Awaitable[object]
             hint="add --via HOST:PORT of any member",
             exit_code=Exit.UNREACHABLE,
         )
+    cause = ", ".join(f"{error.address} {error.cause}" for error in silent)
+    if any(error.code in ("timed_out", "broken") for error in silent):
+        raise Fault(
+            "broke_off",
+            "the member that was asked did not answer to the end",
+            cause=cause,
+            hint="try again, with the same code; it goes on where it stopped",
+            exit_code=Exit.UNREACHABLE,
+        )
     count = f"none of the {len(places)} addresses in the invite" if len(places) > 1 else f"nobody at {places[0]}"
     raise Fault(
         "unreachable",
         f"{count} answered",
-        cause=", ".join(f"{error.address} {error.cause}" for error in silent),
+        cause=cause,
         hint="is a member running there? Any other one will do, too: --via HOST:PORT",
         exit_code=Exit.UNREACHABLE,
     )
@@ -134,8 +149,9 @@ def _refusal(error: JoinRefused) -> Fault:
 def contents_here(root: Root) -> dict[RelPath, Content]:
     """What a folder that is about to join holds already (its files are read)."""
     found: dict[RelPath, Content] = {}
-    ignore = read_ignore(root, "")
-    for each in walk(root, RelPath(""), ignore.ignored):
+    rules = Rules(root, root.metadata_dir / "ignore")
+    rules.read()
+    for each in walk(root, RelPath(""), rules.skip):
         if isinstance(each, Problem | Unseen):
             continue
         path, stat = each
@@ -148,19 +164,6 @@ def contents_here(root: Root) -> dict[RelPath, Content]:
         if base is not None:
             found[path] = base.content
     return found
-
-
-def read_ignore(root: Root, local: str) -> Ignore:
-    """The rules of the folder's `.meerkatignore` and of the local text."""
-    shared = ""
-    try:
-        descriptor = root.open_read(RelPath(".meerkatignore"))
-    except (OSError, PathBlocked):
-        pass
-    else:
-        with os.fdopen(descriptor, "rb") as file:
-            shared = file.read(1 << 20).decode("utf-8", "replace")
-    return Ignore(shared.splitlines(), local.splitlines())
 
 
 async def _plan(places: list[str], invite: InviteCode, identity: Identity, here: dict[RelPath, Content]) -> Plan:

@@ -5,16 +5,13 @@ import logging
 import os
 import random
 import secrets
-import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from meerkat.core.ignore import Ignore
 from meerkat.core.roster import InviteState
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
@@ -25,13 +22,8 @@ from meerkat.model.fault import Exit, Fault
 from meerkat.model.frame import Bye, JoinAnswer, JoinAsk
 from meerkat.model.ids import NodeId, PoolId
 from meerkat.model.limits import (
-    CONTENTS_PRUNED_AT_ONCE,
     DISK_THREADS,
-    RESCAN_DEGRADED_S,
     SERVE_THREADS,
-    TRASH_AGE_S_MAX,
-    TRASH_DISK_SHARE_MAX,
-    UPKEEP_INTERVAL_S,
 )
 from meerkat.model.member import Summary
 from meerkat.model.path import MARKER, RelPath
@@ -42,91 +34,38 @@ from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.control import Control
 from meerkat.node.gossip import Gossip
-from meerkat.node.home import Home, default_name, open_home
+from meerkat.node.home import Home, default_name
 from meerkat.node.hub import Hub
 from meerkat.node.inward import Inward
-from meerkat.node.join import join_pool, parse_code, read_ignore
+from meerkat.node.join import join_pool
 from meerkat.node.logs import start_logging, stop_logging
+from meerkat.node.losers import Losers
 from meerkat.node.opening import Opened, close_index, new_author, open_index
 from meerkat.node.outward import Outward
 from meerkat.node.peers import Peers
 from meerkat.node.place import Placer
+from meerkat.node.port import listen
 from meerkat.node.ports import Tx
 from meerkat.node.progress import Progress
 from meerkat.node.pull import Puller
+from meerkat.node.recovery import Recovery
 from meerkat.node.registry import Registry, found_pool
+from meerkat.node.rules import Rules
 from meerkat.node.status import Status
 from meerkat.node.tasks import Tasks
 from meerkat.node.transfer import Transfer
+from meerkat.node.upkeep import keep_bounded, rescan
 from meerkat.store.errors import IndexDamaged, IndexUnavailable
-from meerkat.store.index import Index
 from meerkat.wire.control import AlreadyRunning, ControlServer, UnsafeSocket, socket_path
-from meerkat.wire.identity import Identity, IdentityFault
+from meerkat.wire.identity import Identity
 from meerkat.wire.interfaces import advertised
 from meerkat.wire.invite import InviteCode
-from meerkat.wire.server import ListenFault, PortInUse, Server
+from meerkat.wire.server import Server
 
 log = logging.getLogger("meerkat.node")
 
 OnReady = Callable[[dict[str, object]], None]
 OnPlan = Callable[[dict[str, object]], Awaitable[bool]]
-
-
-async def run_node(settings: Settings, on_ready: OnReady, stop: asyncio.Event, on_plan: OnPlan | None) -> None:
-    """Run the node of a folder until `stop` is set (or a `down`, `leave` or fatal trouble ends it).
-
-    Args:
-        on_ready: called once, when other nodes can connect, with the contract's `ready` object.
-        on_plan: asked before a join mixes this folder's files with the pool's; False ends without joining.
-
-    Raises:
-        Fault: whatever is wrong with the folder, the port or the invite; nothing was lost.
-    """
-    invite = parse_code(settings.invite) if settings.invite is not None else None
-    folder = Path(os.path.realpath(settings.directory))
-    home = open_home(folder)
-    made = not home.config.pool
-    try:
-        if invite is not None and not made and home.config.pool != invite.pool:
-            raise Fault(
-                "other_pool",
-                f"{folder} belongs to another pool than this invite",
-                hint="join with another folder, or leave that pool first: meerkat leave",
-                exit_code=Exit.REFUSED,
-            )
-        identity = _identity(home)
-        node = Node(home, identity, settings)
-        if made and not await node.become_member(invite, on_plan):
-            return
-        made = False
-        try:
-            await node.run(on_ready, stop)
-        except IndexDamaged as error:
-            # The disk and the pool still have everything: begin a new index and learn it again (R11).
-            log.error("the index was found damaged while running (%s): it is set aside and made anew", error)
-            Index.set_aside(home.index)
-            node = Node(home, identity, settings)
-            await node.run(lambda ready: None, stop)
-        if node.left:
-            home.forget()
-    finally:
-        home.close()
-        if made:
-            shutil.rmtree(home.path, ignore_errors=True)
-
-
-def _identity(home: Home) -> Identity:
-    """The node's key; made once. A key that cannot be read is never replaced: the pool knows this node by it."""
-    if not any(home.identity.iterdir()):
-        identity = Identity.create()
-        identity.save(home.identity)
-        return identity
-    try:
-        return Identity.load(home.identity)
-    except IdentityFault as fault:
-        raise Fault(
-            "identity_damaged", str(fault), hint="restore .meerkat/identity from a backup, or join anew"
-        ) from None
 
 
 class Node:
@@ -139,8 +78,6 @@ class Node:
         self.name = settings.name or home.config.name or default_name()
         self.stopping = asyncio.Event()
         self._farewell = Bye("down", "this node was stopped")
-        self._ignore = Ignore((), ())
-        self._recovery_news = asyncio.Event()
         self.left = False
 
     # ---- becoming a node
@@ -170,8 +107,10 @@ class Node:
             async with AsyncExitStack() as closing:
                 self._build(closing)
                 await self._start(closing)
+                log.info("%s (%s) is up for %s on %s", self.name, self.identity.node, self.home.folder, self.listen)
                 on_ready(self.ready())
                 await self._until_stopped(stop)
+            log.info("%s is down", self.name)
             if self.left:
                 self.opened.witness.forget()
         finally:
@@ -185,6 +124,7 @@ class Node:
         self.stage = Stage(self.root)
         closing.callback(self.stage.close)
         self.trash = Trash(self.root)
+        self.rules = Rules(self.root, self.home.ignore)
         closing.callback(self.trash.close)
         self.disk_threads = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
         self.serve_threads = ThreadPoolExecutor(SERVE_THREADS, thread_name_prefix="serve")
@@ -206,9 +146,9 @@ class Node:
             self.books,
             self.claims,
             self.hub,
-            lambda: self._ignore,
+            self.rules,
             self.disk_threads,
-            self._reload_ignore,
+            self._reload_rules,
             self._looked_at,
         )
         self.transfer = Transfer(self.root, self.stage, self.books, self.hub, self.serve_threads, self.tasks, rng)
@@ -222,10 +162,14 @@ class Node:
             self.transfer,
             self.disk_threads,
             self._look_again,
-            self._ignored,
+            self.rules.ignored,
         )
-        self.inward = Inward(self.books, self.claims, self.hub, placer, self.tasks, self._ignored)
+        losers = Losers(
+            self.root, self.stage, self.books, self.claims, self.transfer, self.disk_threads, self._look_again
+        )
+        self.inward = Inward(self.books, self.claims, self.hub, placer, losers, self.tasks, self.rules.ignored)
         self.puller = Puller(self.books, self.serve_threads, self.tasks, self.inward.fresh, self._recovered)
+        self.recovery = Recovery(node, self.books, self.puller, self.outward, self._others)
         self.progress = Progress(node, time.time_ns(), self.books, self.hub, self.gossip, self._busy)
         self.peers = Peers(
             self.identity,
@@ -262,7 +206,7 @@ class Node:
             self.status.reachable,
             lambda: set(self.registry.members()),
         )
-        self.watch: Watch = make_watch(self.root, self._skip, self._watched)
+        self.watch: Watch = make_watch(self.root, self.rules.skip, self._watched)
         self.control = ControlServer(socket_path(self.home.folder), Control(self).handle)
 
     async def _start(self, closing: AsyncExitStack) -> None:
@@ -276,7 +220,7 @@ class Node:
                 hint="join anew with an invite, after moving .meerkat away; the files stay",
                 exit_code=Exit.NOT_ALLOWED,
             )
-        await self._read_ignore()
+        await asyncio.to_thread(self.rules.read)
         closing.push_async_callback(self.watch.stop)
         await self._listen()
         closing.push_async_callback(self.server.stop)
@@ -298,51 +242,24 @@ class Node:
             ("progress", self.progress.run()),
             ("inward", self.inward.run()),
             ("outward", self._take_in()),
-            ("upkeep", self._upkeep()),
+            ("upkeep", keep_bounded(self.home.folder, self.stage, self.trash, self.books)),
         ):
             self.tasks.spawn(name, work, vital=True)
 
     async def _listen(self) -> None:
-        """Bind the port: the one said, else the one of the last start, else any that is free."""
-        kept = self.home.config.listen
-        said = self.settings.listen or kept or "0.0.0.0:0"
-        wanted = said
-        if said.endswith(":0") and kept and kept.rpartition(":")[0] == said.rpartition(":")[0]:
-            wanted = kept
-        try:
-            self.server, self.listen = await self._bind(wanted)
-        except PortInUse:
-            if not said.endswith(":0") or wanted == said:
-                raise self._port_in_use(wanted) from None
-            try:
-                self.server, self.listen = await self._bind(said)  # the kept port was only a habit
-            except ListenFault as error:
-                raise Fault("cannot_listen", str(error)) from error
-        except ListenFault as error:
-            raise Fault(
-                "cannot_listen",
-                str(error),
-                hint="name an address of this machine: --listen HOST:PORT",
-                exit_code=Exit.ERROR,
-            ) from error
+        config = self.home.config
+
+        def make(address: str) -> Server:
+            return Server(self.identity, self.registry, address, self.peers.accept, self._admit)
+
+        self.server, self.listen = await listen(config, self.settings.listen, make)
         if self.settings.advertise:
-            self.home.config.advertise = list(self.settings.advertise)
-        self.home.config.listen = self.listen
-        self.home.config.name = self.name
+            config.advertise = list(self.settings.advertise)
+        config.listen = self.listen
+        config.name = self.name
         self.home.save()
         self.status.name = self.name
         self.status.listen = self.listen
-
-    async def _bind(self, address: str) -> tuple[Server, str]:
-        server = Server(self.identity, self.registry, address, self.peers.accept, self._admit)
-        return server, await server.start()
-
-    def _port_in_use(self, address: str) -> Fault:
-        return Fault(
-            "port_in_use",
-            f"another program already listens on {address}",
-            hint="choose another port with --listen, or HOST:0 for any free one",
-        )
 
     async def _until_stopped(self, stop: asyncio.Event) -> None:
         waits: list[asyncio.Future[Any]] = [
@@ -373,47 +290,19 @@ class Node:
     async def _take_in(self) -> None:
         """The outward half: adopt if the index is new, scan what happened meanwhile, then follow the watch."""
         await self.watch.start()
-        await self._adopt_when_possible()
+        await self.recovery.run()
         await self.outward.scan()
-        self.tasks.spawn("rescan", self._rescan(), vital=True)
+        self.tasks.spawn("rescan", rescan(self.outward, self.watch, self.settings.rescan_interval_s), vital=True)
         await self.outward.run()
 
-    async def _adopt_when_possible(self) -> None:
-        """R11-R12: no dots before a member's whole index is here; alone (or all alike), adopt at once."""
-        while self.books.recovering:
-            others = set(self.registry.members()) - {self.identity.node}
-            if self.books.pulled_whole or not others or self._all_recovering(others):
-                await self.outward.scan(adopting=True)
-                await self.books.write(lambda tx: tx.put_meta("recovering", b""))
-                self.inward.wake()
-                return
-            self._recovery_news.clear()
-            await self._recovery_news.wait()
-
-    def _all_recovering(self, others: set[NodeId]) -> bool:
-        """Nobody has an index: the lowest id begins, the others learn from it."""
-        sources = {source.node: source.recovering for source in self.puller.sources()}
-        return others <= sources.keys() and all(sources.values()) and self.identity.node < min(others)
+    def _others(self) -> set[NodeId]:
+        return set(self.registry.members()) - {self.identity.node}
 
     def _recovered(self) -> None:
-        self._recovery_news.set()
+        self.recovery.look()
 
-    async def _rescan(self) -> None:
-        while True:
-            interval = self.settings.rescan_interval_s
-            if self.watch.degraded:
-                interval = min(interval, RESCAN_DEGRADED_S)
-            await asyncio.sleep(interval)
-            await self.outward.scan()
-
-    async def _upkeep(self) -> None:
-        """Now and then: what may go from trash and index goes."""
-        while True:
-            room = shutil.disk_usage(self.home.folder).total * TRASH_DISK_SHARE_MAX
-            now = time.time()  # noqa: TID251  # the age of what lies in the trash, for people
-            await asyncio.to_thread(self.trash.prune, now, TRASH_AGE_S_MAX, int(room))
-            await self.books.write(lambda tx: tx.prune_contents(CONTENTS_PRUNED_AT_ONCE))
-            await asyncio.sleep(UPKEEP_INTERVAL_S)
+    def _looked_at(self, paths: Iterable[RelPath]) -> None:
+        self.inward.looked_at(paths)
 
     def _watched(self, event: Touched | Overflowed) -> None:
         self.outward.heard(event)
@@ -425,32 +314,11 @@ class Node:
     def _busy(self) -> bool:
         return not self.puller.level
 
-    def _skip(self, path: RelPath, is_folder: bool) -> bool:
-        return self._ignore.ignored(path, is_folder)
+    def _reload_rules(self) -> None:
+        self.tasks.spawn("read the ignore rules", self._apply_rules())
 
-    def _ignored(self, path: RelPath) -> bool:
-        return self._ignore.ignored(path, False) or self._ignore.ignored(path, True)
-
-    async def _read_ignore(self) -> None:
-        def read() -> Ignore:
-            try:
-                local = self.home.ignore.read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                local = ""
-            return read_ignore(self.root, local)
-
-        self._ignore = await asyncio.to_thread(read)
-        for problem in self._ignore.problems:
-            log.warning("ignore rules: %s", problem)
-
-    def _looked_at(self, paths: Iterable[RelPath]) -> None:
-        self.inward.looked_at(paths)
-
-    def _reload_ignore(self) -> None:
-        self.tasks.spawn("read the ignore rules", self._apply_ignore())
-
-    async def _apply_ignore(self) -> None:
-        await self._read_ignore()
+    async def _apply_rules(self) -> None:
+        await asyncio.to_thread(self.rules.read)
         await self.books.write(ledger.derive_pending)
         await self.outward.scan()
 
@@ -475,7 +343,7 @@ class Node:
         if self.registry.removed_myself:
             self.stopping.set()
         self.peers.roster_changed()
-        self._recovery_news.set()
+        self.recovery.look()
         for node in list(self.gossip.latest):
             if node not in self.registry.members() and node != self.identity.node:
                 self.gossip.forget(node)
@@ -484,7 +352,7 @@ class Node:
 
     def _links_changed(self) -> None:
         self.inward.sources_changed()
-        self._recovery_news.set()
+        self.recovery.look()
         self.progress.touch()
         self.progress.others_changed()
 

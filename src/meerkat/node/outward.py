@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from meerkat.core.compare import differing
-from meerkat.core.ignore import Ignore
+from meerkat.core.ignore import IGNORE_FILE
 from meerkat.core.settle import Settle
 from meerkat.disk.root import Root
 from meerkat.disk.scan import Sight, Unseen, look, walk
@@ -30,12 +30,12 @@ from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.hub import Hub
 from meerkat.node.ports import View
+from meerkat.node.rules import Rules
 
 T = TypeVar("T")
 
 log = logging.getLogger("meerkat.outward")
 
-IGNORE_FILE = RelPath(".meerkatignore")
 LARGE_BYTES = 4 * MIB  # hashed in a thread of its own; smaller ones are looked at many to a thread hop
 
 
@@ -60,7 +60,7 @@ class Outward:
         books: Books,
         claims: Claims,
         hub: Hub,
-        ignore: Callable[[], Ignore],
+        rules: Rules,
         threads: ThreadPoolExecutor,
         on_ignore_changed: Callable[[], None],
         on_looked: Callable[[Iterable[RelPath]], None],
@@ -69,7 +69,7 @@ class Outward:
         self._books = books
         self._claims = claims
         self._hub = hub
-        self._ignore = ignore
+        self._rules = rules
         self._threads = threads
         self._on_ignore_changed = on_ignore_changed
         self._on_looked = on_looked
@@ -125,7 +125,7 @@ class Outward:
 
     async def _take_in_due(self, due: list[RelPath]) -> None:
         report = ScanReport()
-        skipped = self._skip
+        skipped = self._rules.skip
         wanted = [path for path in due if not any(skipped(each, True) for each in ancestors(path))]
         batches = await self._in_thread(partial(self._books.read_here, partial(self._expand, wanted)))
         for path in set(due).difference(*batches):
@@ -135,14 +135,11 @@ class Outward:
 
     # ---- which paths to look at
 
-    def _skip(self, path: RelPath, is_folder: bool) -> bool:
-        return self._ignore().ignored(path, is_folder)
-
     def _expand(self, due: list[RelPath], view: View) -> list[list[RelPath]]:
         """In a worker thread: the paths that the touched ones stand for, in tree order, in batches."""
         found: set[RelPath] = set()
         for path in due:
-            if path in found or self._skip_known(path):
+            if path in found or self._rules.ignored(path):
                 continue
             try:
                 stat = self._root.lstat(path)
@@ -176,7 +173,7 @@ class Outward:
         return [ordered[at : at + SCAN_BATCH_PATHS_MAX] for at in range(0, len(ordered), SCAN_BATCH_PATHS_MAX)]
 
     def _walked(self, under: RelPath, unseen: list[RelPath] | None = None) -> Iterator[tuple[RelPath, Stat]]:
-        for each in walk(self._root, under, self._skip):
+        for each in walk(self._root, under, self._rules.skip):
             if isinstance(each, Unseen):
                 if unseen is not None:
                     unseen.append(each.path)
@@ -240,7 +237,8 @@ class Outward:
         weight = 0
         with self._books.snapshot() as view:
             for path, size in differing(walked(), view.bases(under)):
-                if any(path == each or is_below(path, each) for each in unseen) or self._skip_known(path):
+                # ignoring never deletes: what has a base and is ignored now is passed over, there or not
+                if any(path == each or is_below(path, each) for each in unseen) or self._rules.ignored(path):
                     continue
                 batch.append(path)
                 weight += size
@@ -249,11 +247,6 @@ class Outward:
                     batch, weight = [], 0
         if batch:
             yield batch
-
-    def _skip_known(self, path: RelPath) -> bool:
-        """A path with a base that is ignored now: ignoring never deletes."""
-        ignore = self._ignore()
-        return ignore.ignored(path, False) or ignore.ignored(path, True)
 
     def _ensure_marker(self) -> None:
         if not self._root.check_marker():

@@ -308,6 +308,7 @@ class Peers:
             self._tasks.spawn(f"carry {node}", _until_lost(self._transfer.attend(node, connection.carry))),
             self._tasks.spawn(f"tell {node}", self._gossip.attend(hearer)),
         ]
+        log.info("link with %s (%s) stands", self._registry.name_of(node), node)
         self._hub.tell("node.online", node=node, name=self._registry.name_of(node))
         self._on_links_changed()
         self._wake.set()

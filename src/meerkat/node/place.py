@@ -16,8 +16,7 @@ from typing import TypeVar
 
 from blake3 import blake3
 
-from meerkat.core.merge import dots_of
-from meerkat.core.plan import KeepLoser, Place, Remove, Retouch
+from meerkat.core.plan import Place, Remove, Retouch
 from meerkat.core.resolve import copy_path
 from meerkat.disk import commit
 from meerkat.disk.commit import Displaced, Occupied, Placed, Raced
@@ -25,16 +24,15 @@ from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.model.ids import NodeId
-from meerkat.model.limits import COPY_NAMES_TRIED_MAX, SINGLE_CHUNK_BYTES_MAX
 from meerkat.model.path import RelPath, join
 from meerkat.model.problem import PathBlocked, Problem, Reason
-from meerkat.model.version import Base, Content, Kind, Siblings, Version
+from meerkat.model.version import Base, Content, Kind, Version
 from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.hub import Hub
 from meerkat.node.ledger import Job
-from meerkat.node.ports import Intent, Tx, View
+from meerkat.node.ports import Intent, Tx
 from meerkat.node.transfer import Transfer, likely_holders
 
 log = logging.getLogger("meerkat.place")
@@ -106,7 +104,7 @@ class Placer:
         by_name = {stage_name(job.path, _version(job)): job for job in files}
 
         def on_blocked(name: str, problem: Problem) -> None:
-            outcomes.append(_blocked(by_name[name].path, problem))
+            outcomes.append(blocked_at(by_name[name].path, problem))
 
         wanted = [(name, _version(job), _hints(job)) for name, job in by_name.items()]
         inodes = await self._transfer.small(wanted, on_blocked)
@@ -124,7 +122,7 @@ class Placer:
         try:
             inode = await self._transfer.bulk(name, version, _hints(job))
         except PathBlocked as error:
-            return [_blocked(job.path, error.problem)]
+            return [blocked_at(job.path, error.problem)]
         return await self._commit([Staged(job.path, version, job.base, name, inode)])
 
     async def _make(self, jobs: Sequence[Job], prefix: str, make: Callable[[str, Version], int]) -> list[Outcome]:
@@ -137,7 +135,7 @@ class Placer:
                 try:
                     made.append(Staged(job.path, _version(job), job.base, name, make(name, _version(job))))
                 except PathBlocked as error:
-                    outcomes.append(_blocked(job.path, error.problem))
+                    outcomes.append(blocked_at(job.path, error.problem))
             return made
 
         staged = await self._in_thread(make_all)
@@ -150,7 +148,7 @@ class Placer:
         try:
             await self._in_thread(lambda: self._stage.flush([each.name for each in staged]))
         except PathBlocked as error:
-            return [_blocked(each.path, error.problem) for each in staged]
+            return [blocked_at(each.path, error.problem) for each in staged]
         ready = await self._books.write(lambda tx: self._intend(tx, staged))
         outcomes = [Outcome(each.path, later=True) for each in staged if each not in ready]
         placed, ended = await self._in_thread(partial(self._place_all, ready))
@@ -197,7 +195,7 @@ class Placer:
                     self._discard(each.name, each.path, each.version.content)
                 outcomes.append(self._outcome(each.path, result))
             except PathBlocked as error:
-                outcomes.append(_blocked(each.path, error.problem))
+                outcomes.append(blocked_at(each.path, error.problem))
         return self._made_durable(placed), outcomes
 
     def _made_durable(self, done: list[tuple[RelPath, Base | None]]) -> list[tuple[RelPath, Base | None]]:
@@ -264,7 +262,7 @@ class Placer:
                 try:
                     result = commit.set_metadata(self._root, job.path, job.base, job.step.version)
                 except PathBlocked as error:
-                    outcomes.append(_blocked(job.path, error.problem))
+                    outcomes.append(blocked_at(job.path, error.problem))
                     continue
                 if isinstance(result, Raced):
                     self._look_again([job.path])
@@ -325,7 +323,7 @@ class Placer:
                         self._discard(names[job.path], job.path, job.base.content)
                     outcome = self._outcome(job.path, result)
             except PathBlocked as error:
-                outcome = _blocked(job.path, error.problem)
+                outcome = blocked_at(job.path, error.problem)
             outcomes.append(outcome)
             if outcome.problem is None and not outcome.later:
                 gone.append((job.path, None))
@@ -344,85 +342,12 @@ class Placer:
                 if kept and len(kept) == len(names):
                     text = f"deleted elsewhere, kept here: it still holds {kept[0]!r}, which is ignored"
                     hint = "delete the folder here if nothing in it is needed"
-                    return _blocked(path, Problem(path, Reason.IGNORED_THERE, text, hint))
+                    return blocked_at(path, Problem(path, Reason.IGNORED_THERE, text, hint))
                 self._look_again([join(path, name) for name in names])
                 return Outcome(path, later=True)
 
-    # ---- losers
-
-    async def keep_loser(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """R7: the loser's bytes to the copy's name first, durable; then its dots go, in one transaction."""
-        (job,) = jobs
-        assert isinstance(job.step, KeepLoser)
-        loser, copy = job.step.loser, job.step.copy
-        for _ in range(COPY_NAMES_TRIED_MAX):
-            siblings, base = await self._books.read(partial(_at, copy))
-            seen = await self._in_thread(partial(self._root.lstat, copy))
-            if seen != (None if base is None else base.stat) or copy in self._claims:
-                self._look_again([copy])
-                return [Outcome(job.path, later=True)]
-            if dots_of(siblings, loser.content) or base is None or base.content == loser.content:
-                break
-            copy = copy_path(copy, loser.content)  # taken by other content
-        else:
-            return [Outcome(job.path, later=True)]
-        claimed = self._claims.take([copy])
-        if not claimed:
-            return [Outcome(job.path, later=True)]
-        try:
-            copy_base = None
-            if not dots_of(siblings, loser.content) and base is None:
-                copy_base = await self._put_copy(job, loser.version, copy)
-                if copy_base is None:
-                    return [Outcome(job.path, later=True)]
-            await self._books.write(lambda tx: ledger.keep_loser(tx, job.path, loser.content, copy, copy_base))
-        except PathBlocked as error:
-            return [_blocked(job.path, error.problem)]
-        finally:
-            self._claims.free(claimed)
-        self._hub.tell("conflict.opened", path=job.path, copy=copy)
-        return [Outcome(job.path)]
-
-    async def _put_copy(self, job: Job, version: Version, copy: RelPath) -> Base | None:
-        name = stage_name(copy, version)
-        inode = await self._stage_copy(job, version, name)
-        await self._in_thread(partial(self._stage.flush, [name]))
-        result = await self._in_thread(partial(commit.place, self._root, self._stage, copy, name, inode, None, version))
-        if not isinstance(result, Placed):
-            self._look_again([copy])
-            return None
-        await self._in_thread(partial(commit.sync_parents, self._root, [copy]))
-        return result.base
-
-    async def _stage_copy(self, job: Job, version: Version, name: str) -> int:
-        """The loser's bytes in the stage: from this disk when it shows them, else from whoever has them."""
-        if version.kind is Kind.SYMLINK:
-            return await self._in_thread(partial(self._stage.make_link, name, version))
-        if version.size <= SINGLE_CHUNK_BYTES_MAX:
-            problems: list[Problem] = []
-            inodes = await self._transfer.small([(name, version, ())], lambda _, problem: problems.append(problem))
-            if problems:
-                raise PathBlocked(problems[0])
-            return inodes[name]
-        base = job.base
-        if base is not None and base.content == version.content:
-
-            def copy() -> int | None:
-                self._stage.prepare(name, version.size)
-                whole = self._stage.copy_from(name, 0, job.path, base, 0, version.size, version.digest)
-                return self._stage.seal(name, version) if whole else None
-
-            inode = await self._in_thread(copy)
-            if inode is not None:
-                return inode
-        return await self._transfer.bulk(name, version, ())
-
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-def _at(path: RelPath, view: View) -> tuple[Siblings, Base | None]:
-    return view.siblings(path), view.base(path)
 
 
 def stage_name(path: RelPath, version: Version) -> str:
@@ -444,7 +369,8 @@ def _hints(job: Job) -> tuple[NodeId, ...]:
     return likely_holders(job.step.dots)
 
 
-def _blocked(path: RelPath, problem: Problem) -> Outcome:
+def blocked_at(path: RelPath, problem: Problem) -> Outcome:
+    """The hands say what is wrong, the engine knows with which path."""
     return Outcome(path, Problem(path, problem.reason, problem.text, problem.hint))
 
 

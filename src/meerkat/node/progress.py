@@ -9,7 +9,9 @@ from collections.abc import Callable
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import REASONS_TOLD_MAX, SUMMARY_BEAT_S, SUMMARY_INTERVAL_S
 from meerkat.model.member import NodeState, Summary
+from meerkat.model.path import RelPath
 from meerkat.node.books import Books
+from meerkat.node.conflicts import original
 from meerkat.node.gossip import Gossip
 from meerkat.node.hub import Hub
 
@@ -72,10 +74,22 @@ class Progress:
             cost = loop.time() - began
             await asyncio.sleep(max(SUMMARY_INTERVAL_S / 5, 5 * cost))
 
+    def _tell_conflicts(self, before: frozenset[RelPath]) -> None:
+        """Copies that came or went, whoever made or removed them. Those of earlier runs are no news."""
+        if self._counter:
+            for path in sorted(self._books.copies - before):
+                if (belongs := original(path)) is not None:
+                    self._hub.tell("conflict.opened", path=belongs, copy=path)
+            for path in sorted(before - self._books.copies):
+                if (belongs := original(path)) is not None:
+                    self._hub.tell("conflict.resolved", path=belongs, copy=path)
+
     async def measure(self, *, beat: bool = False) -> None:
         """Measure now; tell when it is news (or a beat is due)."""
         began = asyncio.get_running_loop().time()
+        before = self._books.copies
         await self._books.measure()
+        self._tell_conflicts(before)
         totals = self._books.totals
         blocked = self._hub.blocked()
         if blocked:
@@ -87,7 +101,7 @@ class Progress:
         reasons = tuple((each.path, each.reason.value, each.text) for each in blocked[:REASONS_TOLD_MAX])
         now = (self.state, totals.behind_files, totals.behind_bytes, self._books.complete, self._books.context, reasons)
         if now != self._last or beat:
-            before = self._last[0] if self._last else None
+            state_before = self._last[0] if self._last else None
             self._last = now
             self._counter += 1
             self._said_at = began
@@ -104,7 +118,7 @@ class Progress:
                     reasons=reasons,
                 )
             )
-            if before != self.state:
+            if state_before != self.state:
                 self._hub.tell("pool.state", state=self.state.value)
         for waiter in self._waiters:
             waiter.set()

@@ -95,7 +95,7 @@ class Status:
         await self._progress.measure()
         totals = self._books.totals
         sent, received = self._peers.traffic
-        copies = await self._books.read(lambda view: len(view.copies()) + len(view.conflicted()))
+        unsettled = await self._books.read(lambda view: len(view.conflicted()))
         blocked = self._hub.blocked()
         return {
             "pool": self._registry.pool,
@@ -107,7 +107,7 @@ class Status:
             "folders": totals.folders,
             "bytes": totals.bytes,
             "behind": {"files": totals.behind_files, "bytes": totals.behind_bytes},
-            "conflicts": copies,
+            "conflicts": len(self._books.copies) + unsettled,
             "held": 0,
             "blocked": len(blocked),
             "problems": self._problems(),
