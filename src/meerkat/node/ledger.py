@@ -4,14 +4,14 @@ Each reads, lets the core decide, and writes, all in one transaction, so that a 
 No disk, no network, no clock. What is derived (which paths wait) is refreshed in the same breath.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from meerkat.core import merge as merging
 from meerkat.core.compare import Change, adopt, compare
 from meerkat.core.plan import Settled, Step, plan
 from meerkat.disk.scan import Sight
-from meerkat.model.dot import Dot, Vector
+from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.path import RelPath, tree_key
 from meerkat.model.recipe import Recipe
 from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Version
@@ -109,6 +109,19 @@ def forget_bases_below(tx: Tx, path: RelPath) -> list[RelPath]:
 # ---- inward
 
 
+def renew_if_outrun(tx: Tx, context: Vector, spare: Author) -> bool:
+    """R12: somebody remembers more of our present life than we do: it is over, before any further dot is given.
+
+    Args:
+        spare: the author to go on as; nobody has ever been it.
+    """
+    author = tx.author()
+    if context.get(author, 0) <= tx.context().get(author, 0):
+        return False
+    tx.renew_author(spare)
+    return True
+
+
 def merge_entries(
     tx: Tx, entries: Iterable[Entry], context: Vector, floor: Vector, *, dots_allowed: bool
 ) -> list[RelPath]:
@@ -127,9 +140,13 @@ def merge_entries(
     mine = tx.context()
     if not merging.delta_is_legal(mine, floor):
         raise NeedFull
-    changed = [entry.path for entry in entries if _merge_path(tx, entry.path, entry.siblings, mine, context)]
+    changed = []
+    for entry in entries:
+        if _merge_path(tx, entry.path, entry.siblings, mine, context):
+            changed.append(entry.path)
+            if dots_allowed:
+                retract(tx, entry.path)
     tx.join_context(context, floor)
-    _retract_all(tx, changed, dots_allowed)
     return changed
 
 
@@ -145,10 +162,10 @@ def merge_everything(
             updates.append((path, merged))
     for path, merged in updates:
         tx.put_siblings(path, merged)
+        if dots_allowed:
+            retract(tx, path)
     tx.join_context(context, floor)
-    changed = [path for path, _ in updates]
-    _retract_all(tx, changed, dots_allowed)
-    return changed
+    return [path for path, _ in updates]
 
 
 def _merge_path(tx: Tx, path: RelPath, theirs: Siblings, mine: Vector, context: Vector) -> bool:
@@ -158,12 +175,6 @@ def _merge_path(tx: Tx, path: RelPath, theirs: Siblings, mine: Vector, context: 
         return False
     tx.put_siblings(path, merged)
     return True
-
-
-def _retract_all(tx: Tx, paths: Sequence[RelPath], dots_allowed: bool) -> None:
-    if dots_allowed:
-        for path in paths:
-            retract(tx, path)
 
 
 def _side_by_side(ours: Iterator[Entry], theirs: Iterator[Entry]) -> Iterator[tuple[RelPath, Siblings, Siblings]]:

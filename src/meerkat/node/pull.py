@@ -29,6 +29,7 @@ from meerkat.model.path import RelPath
 from meerkat.model.version import Entry
 from meerkat.node import ledger
 from meerkat.node.books import Books
+from meerkat.node.opening import new_author
 from meerkat.node.ports import Pipe, Tx
 from meerkat.node.tasks import Tasks
 
@@ -205,6 +206,8 @@ class Puller:
         recovering = self._books.recovering
 
         def merge(tx: Tx) -> list[RelPath]:
+            if ledger.renew_if_outrun(tx, end.context, new_author(tx.author().node)):
+                log.warning("%s knows more of this node's writes than this node: a new epoch", source.node)
             entries = tx.aside(number) if number is not None else iter(held)
             how = ledger.merge_everything if end.full else ledger.merge_entries
             changed = how(tx, entries, end.context, end.floor, dots_allowed=not recovering)

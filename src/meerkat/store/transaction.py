@@ -83,6 +83,9 @@ class Transaction(Snapshot):
         self._own_number = 0
         self._own_seq = 0
         self._own_seq_written = 0
+        # The engine asks for one path several times in a row before it goes on to the next.
+        self._near: tuple[bytes, Siblings] | None = None
+        self._near_base: tuple[RelPath, Base | None] | None = None
 
     def flush(self) -> dict[int, Author]:
         """Write what is kept in memory, before the commit. Answers the authors that the index may now remember."""
@@ -132,6 +135,7 @@ class Transaction(Snapshot):
             self._many(_DROP_ENTRY, [(key, self._number(dot.author), dot.seq) for dot in gone])
         for row in rows:
             self._run(_PUT_ENTRY, row)
+        self._near = (key, dict(siblings))
         self._tally.fingerprint = (self._tally.fingerprint + change) % FINGERPRINT_MODULUS
         clash_before, clash = is_conflicted(old), is_conflicted(siblings)
         if clash and not clash_before:
@@ -150,9 +154,20 @@ class Transaction(Snapshot):
         if (shown_before is None) != (shown is None):
             self._mark_above(key)
 
+    def _siblings(self, key: bytes) -> Siblings:
+        if self._near is None or self._near[0] != key:
+            self._near = (key, super()._siblings(key))
+        return dict(self._near[1])
+
     # ---- this disk
 
+    def base(self, path: RelPath) -> Base | None:
+        if self._near_base is None or self._near_base[0] != path:
+            self._near_base = (path, super().base(path))
+        return self._near_base[1]
+
     def put_base(self, path: RelPath, base: Base | None) -> None:
+        self._near_base = (path, base)
         key = _key(path)
         if base is None:
             self._run("DELETE FROM base WHERE path = ?", (key,))
