@@ -150,7 +150,8 @@ class Placer:
         except PathBlocked as error:
             return [blocked_at(each.path, error.problem) for each in staged]
         ready = await self._books.write(lambda tx: self._intend(tx, staged))
-        outcomes = [Outcome(each.path, later=True) for each in staged if each not in ready]
+        ready_paths = {each.path for each in ready}
+        outcomes = [Outcome(each.path, later=True) for each in staged if each.path not in ready_paths]
         placed, ended = await self._in_thread(partial(self._place_all, ready))
         placed_paths = {path for path, _ in placed}
         failed = [each.path for each in ready if each.path not in placed_paths]

@@ -198,24 +198,39 @@ class Transfer:
         Raises:
             PathBlocked: no_source_online, when no linked member has it.
         """
+        (answer,) = await self.pieces([fetch.Want(piece, hints, urgent)])
+        if isinstance(answer, PathBlocked):
+            raise answer
+        return answer
+
+    async def pieces(self, wants: Sequence[fetch.Want]) -> list[bytes | PathBlocked]:
+        """The checked bytes of many pieces, asked for together; for each that no linked member has: why not."""
         if not self._pipes:
-            raise PathBlocked(_no_source())
+            return [PathBlocked(_no_source()) for _ in wants]
+        futures = [self._expect(want.piece) for want in wants]
+        self._handle(fetch.PiecesWanted(tuple(wants)))
+        try:
+            await asyncio.wait(set(futures))
+        finally:
+            for want, future in zip(wants, futures, strict=True):
+                self._expect_no_more(want.piece, future)
+        return [future.exception() or future.result() for future in futures]  # type: ignore[misc]  # only PathBlocked is set
+
+    def _expect(self, piece: Piece) -> "asyncio.Future[bytes]":
         future = self._waiting.get(piece)
         if future is None or future.done():
             future = self._waiting[piece] = asyncio.get_running_loop().create_future()
         self._wanters[piece] = self._wanters.get(piece, 0) + 1
-        self._handle(fetch.PieceWanted(fetch.Want(piece, hints, urgent)))
-        try:
-            return await asyncio.shield(future)
-        finally:
-            self._wanters[piece] -= 1
-            arrived = future.done() and not future.cancelled() and future.exception() is None
-            if not self._wanters[piece]:
-                del self._wanters[piece]
-                if self._waiting.get(piece) is future:
-                    del self._waiting[piece]
-            if not arrived:
-                self._handle(fetch.PieceUnwanted(piece))
+        return future
+
+    def _expect_no_more(self, piece: Piece, future: "asyncio.Future[bytes]") -> None:
+        self._wanters[piece] -= 1
+        if not self._wanters[piece]:
+            del self._wanters[piece]
+            if self._waiting.get(piece) is future:
+                del self._waiting[piece]
+        if not future.done() or future.exception() is not None:
+            self._handle(fetch.PieceUnwanted(piece))
 
     # ---- assembling
 
@@ -234,14 +249,21 @@ class Transfer:
         local = await self._in_thread(
             lambda: self._books.read_here(partial(self._read_local, [v for _, v, _ in wanted]))
         )
-        pieces = [self._whole(version, local, hints) for _, version, hints in wanted]
-        contents = await asyncio.gather(*pieces, return_exceptions=True)
+        wants = [
+            fetch.Want(_whole(version), hints, urgent=True)
+            for _, version, hints in wanted
+            if 0 < version.size <= CHUNK_BYTES_MAX and version.digest not in local
+        ]
+        fetched = (
+            dict(zip((want.piece.object for want in wants), await self.pieces(wants), strict=True)) if wants else {}
+        )
         ready: list[tuple[str, Version, bytes]] = []
-        for (name, version, _), data in zip(wanted, contents, strict=True):
-            if isinstance(data, PathBlocked):
+        for name, version, _ in wanted:
+            data = b"" if not version.size else local.get(version.digest) or fetched.get(version.digest)
+            if data is None:
+                on_blocked(name, _lie("a file of this size needs a recipe"))
+            elif isinstance(data, PathBlocked):
                 on_blocked(name, data.problem)
-            elif isinstance(data, BaseException):
-                raise data
             else:
                 ready.append((name, version, data))
         inodes, troubles = await self._in_thread(partial(self._write_all, ready))
@@ -261,15 +283,6 @@ class Transfer:
                     self._hub.traffic.reused += len(data)
                     break
         return found
-
-    async def _whole(self, version: Version, local: dict[Digest, bytes], hints: tuple[NodeId, ...]) -> bytes:
-        if not version.size:
-            return b""
-        if version.digest in local:
-            return local[version.digest]
-        if version.size > CHUNK_BYTES_MAX:
-            raise PathBlocked(_lie("a file of this size needs a recipe"))
-        return await self.piece(Piece(version.digest, 0, version.size, version.digest), urgent=True, hints=hints)
 
     def _write_all(self, ready: list[tuple[str, Version, bytes]]) -> tuple[dict[str, int], list[tuple[str, Problem]]]:
         inodes, troubles = {}, []
@@ -381,6 +394,11 @@ class Transfer:
 
 def _forget(serving: dict[int, asyncio.Task[None]], number: int, _: asyncio.Task[None]) -> None:
     serving.pop(number, None)
+
+
+def _whole(version: Version) -> Piece:
+    """A file of one chunk as the piece that it is."""
+    return Piece(version.digest, 0, version.size, version.digest)
 
 
 def _is(piece: Piece, data: bytes) -> bool:
