@@ -7,7 +7,7 @@ that is taken. Everything runs in one event loop, so this is a set and not a loc
 import asyncio
 from collections.abc import Iterable
 
-from meerkat.model.path import RelPath
+from meerkat.model.path import RelPath, ancestors
 
 
 class Claims:
@@ -17,6 +17,11 @@ class Claims:
 
     def __contains__(self, path: RelPath) -> bool:
         return path in self._taken
+
+    def at_or_below(self, paths: Iterable[RelPath]) -> list[RelPath]:
+        """Those taken now that are among the paths, or in folders that are."""
+        tops = set(paths)
+        return [each for each in self._taken if each in tops or any(above in tops for above in ancestors(each))]
 
     def take(self, paths: Iterable[RelPath]) -> list[RelPath]:
         """Claim those of the paths that are free; returns them."""

@@ -127,7 +127,8 @@ class Outward:
         report = ScanReport()
         skipped = self._rules.skip
         wanted = [path for path in due if not any(skipped(each, True) for each in ancestors(path))]
-        batches = await self._in_thread(partial(self._books.read_here, partial(self._expand, wanted)))
+        busy = self._claims.at_or_below(wanted)  # before the snapshot: what is recorded in between is in that
+        batches = await self._in_thread(partial(self._books.read_here, partial(self._expand, wanted, busy)))
         for path in set(due).difference(*batches):
             self._settle.calm(path)
         for batch in batches:
@@ -135,9 +136,15 @@ class Outward:
 
     # ---- which paths to look at
 
-    def _expand(self, due: list[RelPath], view: View) -> list[list[RelPath]]:
-        """In a worker thread: the paths that the touched ones stand for, in tree order, in batches."""
+    def _expand(self, due: list[RelPath], busy: list[RelPath], view: View) -> list[list[RelPath]]:
+        """In a worker thread: the paths that the touched ones stand for, in tree order, in batches.
+
+        Args:
+            busy: claimed paths at or below the touched ones. What was put down there and is not recorded yet may have
+                been moved away together with its folder, so it has to be looked at, too.
+        """
         found: set[RelPath] = set()
+        above_found: set[RelPath] = set()  # kept apart: if they were touched themselves, they still stand for more
         for path in due:
             if path in found or self._rules.ignored(path):
                 continue
@@ -147,6 +154,8 @@ class Outward:
                 self._call_soon(partial(self._hub.trouble, error.problem, inward=False))
                 continue
             base = view.base(path)
+            if stat is None or base is None or base.stat.inode != stat.inode:
+                found.update(each for each in busy if each == path or is_below(each, path))
             if stat is None:
                 if base is not None and base.content.kind is Kind.FOLDER:
                     found.update(each for each, _ in view.bases(path))
@@ -158,9 +167,9 @@ class Outward:
             is_folder = stat.kind is Kind.FOLDER
             found.add(path)
             for above in ancestors(path):
-                if above in found or view.base(above) is not None:
+                if above in found or above in above_found or view.base(above) is not None:
                     break
-                found.add(above)
+                above_found.add(above)
             if (
                 base is not None
                 and base.content.kind is Kind.FOLDER
@@ -169,7 +178,7 @@ class Outward:
                 found.update(each for each, _ in view.bases(path))
             if is_folder and (base is None or base.stat.inode != stat.inode):
                 found.update(each for each, _ in self._walked(path))
-        ordered = sorted(found, key=tree_key)
+        ordered = sorted(found | above_found, key=tree_key)
         return [ordered[at : at + SCAN_BATCH_PATHS_MAX] for at in range(0, len(ordered), SCAN_BATCH_PATHS_MAX)]
 
     def _walked(self, under: RelPath, unseen: list[RelPath] | None = None) -> Iterator[tuple[RelPath, Stat]]:
