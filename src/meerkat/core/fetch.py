@@ -41,18 +41,13 @@ from meerkat.core.fetch_words import (
     Tick,
     Want,
 )
+from meerkat.core.source import Source
 from meerkat.model.frame import Piece
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import (
-    ANSWER_FAST_S,
-    ANSWER_SLOW_S,
     ASK_BYTES_MAX,
     ASKS_PIPELINED_MAX,
     ASKS_PIPELINED_MIN,
-    CHUNK_PATIENCE_S_MAX,
-    CHUNK_TIMEOUT_S,
-    DRY_MAX_S,
-    DRY_MIN_S,
     NODE_INFLIGHT_BYTES_MAX,
     PEER_INFLIGHT_BYTES_MAX,
     PIECES_PER_ASK_MAX,
@@ -82,41 +77,6 @@ __all__ = [
 ]
 
 
-class _Source:
-    """An open source. `generation` changes when what it lacked is to be forgotten."""
-
-    __slots__ = (
-        "asks",
-        "backlog",
-        "bytes",
-        "dry_s",
-        "dry_until",
-        "generation",
-        "node",
-        "patience",
-        "slow_until",
-        "urgent",
-        "window",
-    )
-
-    def __init__(self, node: NodeId, generation: int, rng: random.Random) -> None:
-        self.node = node
-        self.generation = generation
-        self.asks: dict[int, Ask] = {}
-        self.bytes = 0  # in flight
-        self.urgent = 0  # asks in flight that hold something urgent
-        self.window = ASKS_PIPELINED_MIN * ASK_BYTES_MAX
-        self.patience = CHUNK_TIMEOUT_S
-        self.slow_until = float("-inf")
-        self.dry_until = float("-inf")
-        self.dry_s = DRY_MIN_S
-        self.backlog = Backlog(rng)
-
-    @property
-    def load(self) -> int:
-        return self.bytes + self.backlog.bytes
-
-
 class Fetch:
     """The machine. `rng` only varies the order, nothing depends on it. Times are monotonic seconds."""
 
@@ -125,7 +85,7 @@ class Fetch:
         self._items: dict[Piece, Wanted] = {}
         self._ready = Backlog(rng)
         self._stuck: dict[Piece, Wanted] = {}
-        self._sources: dict[NodeId, _Source] = {}
+        self._sources: dict[NodeId, Source] = {}
         self._spoiled: dict[tuple[NodeId, Piece], None] = {}  # oldest first
         self._bytes = 0  # in flight
         self._ask_id = 0
@@ -238,7 +198,7 @@ class Fetch:
         if node in self._sources:
             self._close(node)
         self._generation += 1
-        source = self._sources[node] = _Source(node, self._generation, self._rng)
+        source = self._sources[node] = Source(node, self._generation, self._rng)
         if any(liar == node for liar, _ in self._spoiled):  # closing the link does not clear a name
             source.slow_until = now + SPOILED_REST_S
         self._unstick(source)
@@ -259,17 +219,17 @@ class Fetch:
         if source is not None:
             self._generation += 1
             source.generation = self._generation
-            source.dry_until, source.dry_s = float("-inf"), DRY_MIN_S
+            source.freshen()
             self._unstick(source)
 
-    def _unstick(self, source: _Source) -> None:
+    def _unstick(self, source: Source) -> None:
         """What no one had may be had from this one."""
         self._stirred = True
         for item in [item for item in self._stuck.values() if self._can(source, item)]:
             del self._stuck[item.piece]
             source.backlog.push(item)
 
-    def _can(self, source: _Source, item: Wanted) -> bool:
+    def _can(self, source: Source, item: Wanted) -> bool:
         """False when the source is known to lack the piece or to have a spoiled one."""
         return item.lacks.get(source.node) != source.generation and (source.node, item.piece) not in self._spoiled
 
@@ -279,7 +239,7 @@ class Fetch:
         source = self._sources.get(node)
         if source is not None:
             source.slow_until = min(source.slow_until, now)
-            source.dry_until, source.dry_s = float("-inf"), DRY_MIN_S
+            source.freshen()
             ask = source.asks.get(ask_id)
             if ask is not None:
                 self._answer(source, ask, piece, now, arrived=True)
@@ -317,7 +277,7 @@ class Fetch:
         source.slow_until = now + SPOILED_REST_S
         self._stirred = True
 
-    def _answer(self, source: _Source, ask: Ask, piece: Piece, now: float, *, arrived: bool) -> None:
+    def _answer(self, source: Source, ask: Ask, piece: Piece, now: float, *, arrived: bool) -> None:
         """The source has said its word on one piece of an ask."""
         item = ask.remaining.pop(piece, None)
         if item is None:
@@ -335,19 +295,10 @@ class Fetch:
                 self._cancel(ask)
             return
         self._drop(source, ask)
-        took = now - ask.sent
-        if took < CHUNK_TIMEOUT_S:
-            source.patience = CHUNK_TIMEOUT_S
-        if took > ANSWER_SLOW_S:
-            source.window = max(source.window // 2, ASKS_PIPELINED_MIN * ASK_BYTES_MAX)
-        elif took < ANSWER_FAST_S and ask.arrived and 2 * source.bytes >= source.window:
-            source.window = min(source.window + ASK_BYTES_MAX, PEER_INFLIGHT_BYTES_MAX - URGENT_RESERVE_BYTES)
-        if not ask.arrived and source.dry_until <= now:
-            source.dry_until = now + source.dry_s
-            source.dry_s = min(source.dry_s * 2, DRY_MAX_S)
+        if source.answered(ask, now):
             heapq.heappush(self._timers, (source.dry_until, source.node, 0))
 
-    def _drop(self, source: _Source, ask: Ask) -> None:
+    def _drop(self, source: Source, ask: Ask) -> None:
         """Take the ask off the books; `ask.bytes` are those that have not arrived."""
         del source.asks[ask.id]
         source.bytes -= ask.bytes
@@ -381,9 +332,7 @@ class Fetch:
             self._requeue(ask)
             for item in source.backlog.drain():
                 self._ready.push(item)
-            source.slow_until = now + source.patience
-            source.patience = min(source.patience * 2, CHUNK_PATIENCE_S_MAX)
-            source.window = ASKS_PIPELINED_MIN * ASK_BYTES_MAX
+            source.timed_out(now)
 
     # ---- asking
 
@@ -426,7 +375,7 @@ class Fetch:
                 heapq.heappush(self._timers, (now + source.patience, source.node, ask.id))
                 self._out.append(SendAsk(source.node, ask.id, tuple(ask.remaining)))
 
-    def _has_room(self, source: _Source, common: bool) -> bool:
+    def _has_room(self, source: Source, common: bool) -> bool:
         """May the source be asked, is there something to ask, and is it enough to be worth it?"""
         asks = len(source.asks)
         urgent = source.backlog.urgent + (self._ready.urgent if common else 0)
@@ -444,14 +393,14 @@ class Fetch:
         size = source.backlog.bytes + (self._ready.bytes if common else 0)
         return asks < ASKS_PIPELINED_MIN or size >= ASK_BYTES_MAX or count >= PIECES_PER_ASK_MAX
 
-    def _has_bulk_room(self, source: _Source) -> bool:
+    def _has_bulk_room(self, source: Source) -> bool:
         return (
             len(source.asks) < ASKS_PIPELINED_MAX - ASKS_PIPELINED_MIN
             and source.bytes + ASK_BYTES_MAX <= source.window
             and self._bytes + ASK_BYTES_MAX <= NODE_INFLIGHT_BYTES_MAX - URGENT_RESERVE_BYTES
         )
 
-    def _fill(self, source: _Source, common: bool, now: float) -> list[Wanted]:
+    def _fill(self, source: Source, common: bool, now: float) -> list[Wanted]:
         """The next ask's pieces. What is found to be better asked elsewhere moves there; may end up empty."""
         items: list[Wanted] = []
         size = 0
@@ -478,7 +427,7 @@ class Fetch:
                 size += item.piece.length
         return items
 
-    def _hinted(self, source: _Source, item: Wanted, now: float) -> _Source | None:
+    def _hinted(self, source: Source, item: Wanted, now: float) -> Source | None:
         """A source that is believed to have the item and has room for it, unless `source` is such a one itself."""
         if not item.hints or source.node in item.hints:
             return None
