@@ -1,4 +1,5 @@
-"""How quick the index is on this machine: `python bench/store_rates.py [FILES]`. Prints rates, asserts nothing."""
+"""How quick the index is on this machine: `python bench/store_rates.py [FILES]`. Prints rates per
+second, asserts nothing."""
 
 import pathlib
 import sys
@@ -17,11 +18,14 @@ FILES_PER_FOLDER = 100
 TRANSACTION_FILES = 1000
 
 
-def measured(what: str, count: int, work: Callable[[], object]) -> None:
-    """Run `work` and print how many of `count` things it did per second."""
-    start = perf_counter()
-    work()
-    print(f"{what:<28}{count / (perf_counter() - start):>12,.0f} /s")
+class Rates(dict[str, float]):
+    """What was measured, in order."""
+
+    def measure(self, what: str, count: int, work: Callable[[], object]) -> None:
+        """Run `work` and keep how many of `count` things it did per second."""
+        start = perf_counter()
+        work()
+        self[what] = count / (perf_counter() - start)
 
 
 def path_of(number: int) -> RelPath:
@@ -63,34 +67,41 @@ def single_writes(index: Index, count: int) -> None:
             tx.put_siblings(path_of(number), {Dot(HOME, tx.next_seq()): version_of(number, 9)})
 
 
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
+def rates(count: int) -> Rates:
+    """Rates per second with `count` files in the index; the last figure is bytes per path."""
+    found = Rates()
     files = [(path_of(number), version_of(number)) for number in range(count)]
     edits = [(path_of(number), version_of(number, 2)) for number in range(count)]
     with tempfile.TemporaryDirectory() as folder:
         index = Index.open(pathlib.Path(folder) / "index.db")
         with index.write() as tx:
             tx.renew_author(HOME)
-        measured("put_siblings, new", count, lambda: fill(index, files))
+        found.measure("put_siblings, new", count, lambda: fill(index, files))
         with index.read() as view:
-            measured("complete, all pending", count, view.complete)
-        measured("put_base + clear_pending", count, lambda: place(index, count))
-        measured("put_siblings, edits", count, lambda: fill(index, edits))
+            found.measure("complete, all pending", count, view.complete)
+        found.measure("put_base + clear_pending", count, lambda: place(index, count))
+        found.measure("put_siblings, edits", count, lambda: fill(index, edits))
         with index.read() as view:
             entries: list[Entry] = []
-            measured("entries_beyond, everything", count, lambda: entries.extend(view.entries_beyond({})))
+            found.measure("entries_beyond, everything", count, lambda: entries.extend(view.entries_beyond({})))
             recent = {HOME: 2 * count - count // 10}
-            measured("entries_beyond, a tenth", count // 10, lambda: list(view.entries_beyond(recent)))
-            measured("entries", count, lambda: list(view.entries()))
-            measured("bases", count, lambda: list(view.bases()))
-            measured("pending, pages", count, lambda: view.pending(ROOT, count))
+            found.measure("entries_beyond, a tenth", count // 10, lambda: list(view.entries_beyond(recent)))
+            found.measure("entries", count, lambda: list(view.entries()))
+            found.measure("bases", count, lambda: list(view.bases()))
+            found.measure("pending, pages", count, lambda: view.pending(ROOT, count))
         other = Index.open(pathlib.Path(folder) / "other.db")
-        measured("a long pull, merged at once", count, lambda: pull(other, entries))
+        found.measure("a long pull, merged at once", count, lambda: pull(other, entries))
         other.close()
-        measured("durable single writes", 200, lambda: single_writes(index, 200))
+        found.measure("durable single writes", 200, lambda: single_writes(index, 200))
         index.close()
-        size = (pathlib.Path(folder) / "index.db").stat().st_size
-        print(f"{'file, bytes per path':<28}{size / count:>12,.0f}")
+        found["bytes per path"] = (pathlib.Path(folder) / "index.db").stat().st_size / count
+    return found
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
+    for what, figure in rates(count).items():
+        print(f"{what:<28}{figure:>12,.0f}")
 
 
 if __name__ == "__main__":
