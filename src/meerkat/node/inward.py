@@ -132,7 +132,8 @@ class Inward:
 
     async def _sleep(self) -> None:
         now = self._now()
-        waits = [delay.until for delay in self._delays.values()]
+        # A path that is being worked on wakes us when that ends; its old delay says nothing.
+        waits = [delay.until for path, delay in self._delays.items() if path not in self._claims]
         timeout = max(0.0, min(waits) - now) if waits else None
         try:
             await asyncio.wait_for(self._wake.wait(), timeout)
