@@ -37,6 +37,7 @@ from meerkat.node.ledger import Job
 from meerkat.node.losers import Losers
 from meerkat.node.place import Outcome, Placer
 from meerkat.node.tasks import Tasks
+from meerkat.store.errors import IndexDamaged
 
 log = logging.getLogger("meerkat.inward")
 
@@ -252,9 +253,13 @@ class Inward:
         mine = [job for job in batch if job.path in claimed]
         try:
             return self._note(await work(mine)) if mine else False
-        except Exception:
-            self._note([Outcome(job.path, later=True) for job in mine])  # no tight loop around a bug of ours
+        except IndexDamaged:
             raise
+        except Exception:
+            # The driver's edge: a bug in a step costs these paths a wait, and not the node its life.
+            log.exception("a step failed for %s and %d more", mine[0].path, len(mine) - 1)
+            self._note([Outcome(job.path, later=True) for job in mine])
+            return False
         finally:
             self._claims.free(claimed)
 

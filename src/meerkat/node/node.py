@@ -118,7 +118,7 @@ class Node:
 
     def _build(self, closing: AsyncExitStack) -> None:
         """Every room, in the order in which they need each other; `closing` ends them in the reverse order."""
-        self.tasks = Tasks()
+        self.tasks = Tasks(fatal=(IndexDamaged,))
         self.root = Root(self.home.folder)
         closing.callback(self.root.close)
         self.stage = Stage(self.root)

@@ -12,7 +12,9 @@ class Tasks:
     """The one place that creates tasks. A task that ends in an unexpected exception is logged and, when it was
     `vital`, stops the node through `failed`."""
 
-    def __init__(self) -> None:
+    def __init__(self, fatal: tuple[type[Exception], ...] = ()) -> None:
+        """`fatal`: what stops the node from whichever task it comes."""
+        self._fatal = fatal
         self._running: set[asyncio.Task[Any]] = set()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -30,7 +32,7 @@ class Tasks:
         if error is None:
             return
         log.error("task %s failed", task.get_name(), exc_info=error)
-        if vital and not self.failed.done():
+        if (vital or isinstance(error, self._fatal)) and not self.failed.done():
             self.failed.set_exception(error)
 
     async def stop(self) -> None:
