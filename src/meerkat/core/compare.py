@@ -67,7 +67,8 @@ def compare(siblings: Siblings, base: Base | None, have: Base | None, living_bel
     over = dots_of(siblings, base.content) if base is not None else set()
     tombs = tombstones(siblings)
     if base is not None and have is not None and base.content == have.content:
-        if over and touched(base, have):
+        implied = have.content == FOLDER and view(siblings, living_below).implied
+        if (over or implied) and touched(base, have):  # bits that a person gives an implied folder make it one again
             return _write(siblings, over | tombs, version_of(have))
         return None
     if have is None:

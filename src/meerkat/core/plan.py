@@ -65,7 +65,7 @@ def plan(path: RelPath, siblings: Siblings, base: Base | None, living_below: boo
         return Settled() if base is None else Remove()
     if base is None or base.content != winner.content:
         return Place(winner.version, winner.dots)
-    if not outlook.implied and differs(base, winner.version):
+    if differs(base, winner.version):
         return Retouch(winner.version)
     if loser is not None:
         return KeepLoser(loser, copy_path(path, loser.content), holder=False)

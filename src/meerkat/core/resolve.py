@@ -30,7 +30,7 @@ class Outlook:
     Attributes:
         winner: None means: nothing.
         losers: other living contents, best first.
-        implied: the winner is a folder only because something lives below it; its metadata means nothing.
+        implied: the winner is a folder only because something lives below it; its bits are the same on every node.
     """
 
     winner: Item | None
