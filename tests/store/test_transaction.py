@@ -404,6 +404,7 @@ def test_pruning_forgets_only_what_nothing_refers_to(index: Index) -> None:
     """Chunk lists and recipes stay while an entry or a base has their content and go when neither does."""
     big = Version(Kind.FILE, size=30, digest=DIGESTS[1], recipe=Digest(b"r" * 32))
     with index.write() as tx:
+        tx.note_changes = False
         tx.put_chunks(big.digest, (Chunk(DIGESTS[0], 0, 10), Chunk(DIGESTS[2], 10, 20)))
         tx.put_recipe(big.recipe, b"packed")
         tx.put_siblings(RelPath("big"), {Dot(HERE, tx.next_seq()): big})

@@ -49,6 +49,24 @@ class Located(NamedTuple):
     length: int
 
 
+class Noted(NamedTuple):
+    """A write that this node came to know of: when (milliseconds since 1970, by its own clock), where, which."""
+
+    at_ms: int
+    path: RelPath
+    dot: Dot
+    version: Version
+
+
+class Hold(NamedTuple):
+    """Deletions that wait for a person: how many files of how many had gone when it was opened."""
+
+    id: int
+    at_ms: int
+    files: int
+    total: int
+
+
 def dot_print(key: bytes, dot: Dot) -> int:
     """What one living dot at the path with `tree_key` = `key` adds to the fingerprint (modulo 2^128).
 

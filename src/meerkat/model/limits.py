@@ -174,3 +174,4 @@ UPKEEP_INTERVAL_S = 3600.0
 CONTENTS_PRUNED_AT_ONCE = 10_000  # recipes and chunk places forgotten in one transaction
 INDEX_RETRY_MIN_S = 0.25  # while the disk does not let the index be written (full, I/O error)
 INDEX_RETRY_MAX_S = 10.0
+CHANGES_KEPT_MAX = 200_000  # rows of history; about 40 MB

@@ -4,7 +4,7 @@ Everything here is blocking and belongs in a worker thread, except where a metho
 through one `Tx` at a time, in one thread.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from meerkat.model.dot import Author, Vector
 from meerkat.model.frame import CarryFrame, IndexFrame, LinkFrame
 from meerkat.model.frame import LinkLost as LinkLost
 from meerkat.model.ids import Digest, NodeId
+from meerkat.model.index import Hold, Noted
 from meerkat.model.index import Intent as Intent
 from meerkat.model.index import Located as Located
 from meerkat.model.index import Totals as Totals
@@ -55,6 +56,18 @@ class View(Protocol):
         """Entries whose name is that of a conflict copy and that live."""
         ...
 
+    def changes(self, path: RelPath | None, limit: int, *, deleted: bool = False) -> list[Noted]:
+        """Writes that this node came to know of, the newest first: at the path (None: anywhere)."""
+        ...
+
+    def holds(self) -> list[Hold]:
+        """Deletions that wait for a person, the oldest first."""
+        ...
+
+    def held(self, hold: int | None = None) -> list[RelPath]:
+        """Paths of one hold, or of all, in tree order."""
+        ...
+
     def pending(self, after: RelPath, limit: int, *, backwards: bool = False) -> list[RelPath]:
         """Up to `limit` paths whose view may differ from their base, in tree order, strictly after `after` (before
         it when backwards; the root "" starts from the end then)."""
@@ -80,7 +93,13 @@ class View(Protocol):
 
 
 class Tx(View, Protocol):
-    """One write transaction. Leaving its block commits durably; an exception rolls back."""
+    """One write transaction. Leaving its block commits durably; an exception rolls back.
+
+    Attributes:
+        note_changes: keep what is written for people's history (not while a whole index is learnt).
+    """
+
+    note_changes: bool
 
     def author(self) -> Author:
         """The author under whom this node writes now."""
@@ -114,6 +133,14 @@ class Tx(View, Protocol):
         ...
 
     def put_meta(self, key: str, value: bytes) -> None: ...
+    def open_hold(self, paths: Iterable[RelPath], total: int) -> int:
+        """Hold the deletion of these paths (`total`: files that there were); the hold's id."""
+        ...
+
+    def release_held(self, paths: Iterable[RelPath]) -> None:
+        """These are not held any more; a hold that holds nothing is over."""
+        ...
+
     def put_aside(self, pull: int, entries: tuple[Entry, ...]) -> None:
         """Keep a part of a long pull where nothing reads it (R10)."""
         ...

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.ids import Digest, NodeId
-from meerkat.model.index import FINGERPRINT_BYTES, Intent, Located, Totals
+from meerkat.model.index import FINGERPRINT_BYTES, Hold, Intent, Located, Noted, Totals
 from meerkat.model.limits import (
     INDEX_BEYOND_KEYS_MAX,
     INDEX_LOCATED_MAX,
@@ -177,6 +177,27 @@ class Snapshot:
         """Living entries whose name holds the mark of a conflict copy."""
         keys = self._rows("SELECT path FROM copy ORDER BY path")
         return [Entry(path_of(key), self._siblings(key)) for (key,) in keys]
+
+    def changes(self, path: RelPath | None, limit: int, *, deleted: bool = False) -> list[Noted]:
+        """Writes that this node came to know of, the newest first: at the path (None: anywhere)."""
+        where = ["path = ?"] if path is not None else []
+        where += ["kind = 4"] if deleted else []
+        clause = f"WHERE {' AND '.join(where)}" if where else ""
+        values = ([tree_key(path)] if path is not None else []) + [limit]
+        rows = self._rows(f"SELECT at, {_ENTRY} FROM change {clause} ORDER BY number DESC LIMIT ?", values)
+        return [
+            Noted(row[0], path_of(row[1]), Dot(self._author(row[2]), row[3]), version_of_row(row, 4)) for row in rows
+        ]
+
+    def holds(self) -> list[Hold]:
+        """Deletions that wait for a person, the oldest first."""
+        return [Hold(*row) for row in self._rows("SELECT id, at, files, total FROM hold ORDER BY id")]
+
+    def held(self, hold: int | None = None) -> list[RelPath]:
+        """Paths of one hold, or of all, in tree order."""
+        clause = "" if hold is None else "WHERE hold = ?"
+        values = () if hold is None else (hold,)
+        return [path_of(key) for (key,) in self._rows(f"SELECT path FROM held {clause} ORDER BY path", values)]
 
     # ---- this disk
 

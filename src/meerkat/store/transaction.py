@@ -7,7 +7,8 @@ authors) lives in the transaction object and dies with it on a rollback.
 Values are encoded before the first row is touched, so a caller's unencodable value leaves the transaction whole.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
@@ -15,7 +16,7 @@ from operator import itemgetter
 from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.ids import Digest
 from meerkat.model.index import FINGERPRINT_BYTES, FINGERPRINT_MODULUS, Intent, dot_print
-from meerkat.model.limits import INDEX_COMPLETE_PENDING_MAX, INDEX_FOLDERS_CACHED_MAX, INDEX_PAGE_ROWS
+from meerkat.model.limits import CHANGES_KEPT_MAX, INDEX_COMPLETE_PENDING_MAX, INDEX_FOLDERS_CACHED_MAX, INDEX_PAGE_ROWS
 from meerkat.model.path import RelPath, tree_key
 from meerkat.model.recipe import Chunk
 from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Version
@@ -35,6 +36,8 @@ from meerkat.store.codec import (
 from meerkat.store.connection import Connection, Row
 from meerkat.store.snapshot import Snapshot, ended
 
+_PUT_CHANGE = f"""INSERT INTO change (at, path, author, seq, {columns(VERSION_COLUMNS)})
+    VALUES ({placeholders(4 + len(VERSION_COLUMNS))})"""
 COPY_MARK = b".conflict-"
 """What the names of conflict copies hold; whether a name really is one is for whoever shows it to say."""
 
@@ -62,7 +65,8 @@ _UNUSED_CONTENTS = """SELECT id FROM content AS c
     AND NOT EXISTS (SELECT 1 FROM entry WHERE recipe <> x'' AND digest = c.digest) LIMIT ?"""
 _DROP_UNUSED_RECIPES = """DELETE FROM recipe WHERE rowid IN (SELECT rowid FROM recipe AS r
     WHERE NOT EXISTS (SELECT 1 FROM base WHERE recipe <> x'' AND recipe = r.digest)
-    AND NOT EXISTS (SELECT 1 FROM entry WHERE recipe <> x'' AND recipe = r.digest) LIMIT ?)"""
+    AND NOT EXISTS (SELECT 1 FROM entry WHERE recipe <> x'' AND recipe = r.digest)
+    AND NOT EXISTS (SELECT 1 FROM change WHERE recipe <> x'' AND recipe = r.digest) LIMIT ?)"""
 
 
 class Transaction(Snapshot):
@@ -84,6 +88,7 @@ class Transaction(Snapshot):
         self._own_seq = 0
         self._own_seq_written = 0
         # The engine asks for one path several times in a row before it goes on to the next.
+        self.note_changes = True
         self._near: tuple[bytes, Siblings] | None = None
         self._near_base: tuple[RelPath, Base | None] | None = None
 
@@ -136,6 +141,8 @@ class Transaction(Snapshot):
         for row in rows:
             self._run(_PUT_ENTRY, row)
         self._near = (key, dict(siblings))
+        if self.note_changes:
+            self._note(key, [dot for dot in fresh if dot not in old], siblings)
         self._tally.fingerprint = (self._tally.fingerprint + change) % FINGERPRINT_MODULUS
         clash_before, clash = is_conflicted(old), is_conflicted(siblings)
         if clash and not clash_before:
@@ -153,6 +160,30 @@ class Transaction(Snapshot):
         self._mark(key, shown, bare=not siblings)
         if (shown_before is None) != (shown is None):
             self._mark_above(key)
+
+    def _note(self, key: bytes, fresh: list[Dot], siblings: Siblings) -> None:
+        """Keep what people may ask for. A tombstone beside something living took only a loser away: no news."""
+        lives = any(version.living for version in siblings.values())
+        now_ms = time.time_ns() // 1_000_000  # shown to people, decides nothing
+        for dot in fresh:
+            version = siblings[dot]
+            if version.living or not lives:
+                self._run(_PUT_CHANGE, (now_ms, key, self._number(dot.author), dot.seq, *version_values(version)))
+
+    def open_hold(self, paths: Iterable[RelPath], total: int) -> int:
+        """Hold the deletion of these paths; the hold's id. A path is in one hold at most."""
+        keys = [(tree_key(path),) for path in paths]
+        now_ms = time.time_ns() // 1_000_000
+        ((hold,),) = self._rows(
+            "INSERT INTO hold (at, files, total) VALUES (?, ?, ?) RETURNING id", (now_ms, len(keys), total)
+        )
+        self._many("INSERT OR REPLACE INTO held (path, hold) VALUES (?, ?)", ((key, hold) for (key,) in keys))
+        return int(hold)
+
+    def release_held(self, paths: Iterable[RelPath]) -> None:
+        """These are not held any more; a hold that holds nothing is over."""
+        self._many("DELETE FROM held WHERE path = ?", ((tree_key(path),) for path in paths))
+        self._run("DELETE FROM hold WHERE NOT EXISTS (SELECT 1 FROM held WHERE held.hold = hold.id)")
 
     def _siblings(self, key: bytes) -> Siblings:
         if self._near is None or self._near[0] != key:
@@ -213,11 +244,13 @@ class Transaction(Snapshot):
         )
 
     def prune_contents(self, limit: int) -> int:
-        """Forget chunk lists and recipes that belong to no base and no entry any more, up to `limit` of each.
+        """Forget chunk lists and recipes that belong to no base, entry or noted change any more, up to `limit` of each,
+        and the oldest changes beyond `CHANGES_KEPT_MAX`.
 
         Returns:
             how many were forgotten; 0: nothing is left to prune.
         """
+        self._run("DELETE FROM change WHERE number <= (SELECT max(number) FROM change) - ?", (CHANGES_KEPT_MAX,))
         contents = self._rows(_UNUSED_CONTENTS, (limit,))
         self._many("DELETE FROM chunk WHERE content = ?", contents)
         self._many("DELETE FROM content WHERE id = ?", contents)
