@@ -5,13 +5,19 @@ that is taken. Everything runs in one event loop, so this is a set and not a loc
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from meerkat.model.path import RelPath, ancestors
 
 
 class Claims:
+    """
+    Attributes:
+        on_freed: called with paths that are free again; whoever passed them over meets them now.
+    """
+
     def __init__(self) -> None:
+        self.on_freed: Callable[[set[RelPath]], None] = lambda paths: None
         self._taken: set[RelPath] = set()
         self._freed = asyncio.Event()
 
@@ -33,8 +39,10 @@ class Claims:
         return got
 
     def free(self, paths: Iterable[RelPath]) -> None:
-        self._taken.difference_update(paths)
+        freed = set(paths)
+        self._taken -= freed
         self._freed.set()
+        self.on_freed(freed)
 
     async def until_free(self, paths: Iterable[RelPath]) -> None:
         """Wait until none of the paths is taken."""
