@@ -18,6 +18,7 @@ from meerkat.node.ports import Index, Totals, Tx, View
 from meerkat.store.errors import IndexUnavailable
 
 T = TypeVar("T")
+_Written = tuple[T, dict[Author, int], dict[Author, int], bytes, Author, str]
 
 
 class Books:
@@ -58,7 +59,7 @@ class Books:
     async def write(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in a transaction of its own; durable when this returns."""
 
-        def run() -> tuple[T, dict[Author, int], dict[Author, int], bytes, Author, str]:
+        def run() -> _Written[T]:
             with self._index.write() as tx:
                 result = work(tx)
                 recovering = (tx.meta("recovering") or b"").decode()
@@ -66,14 +67,22 @@ class Books:
                 author = tx.author()
             return result, *vectors, author, recovering
 
-        ended = await self._insist(self._writer, run)
-        result, self.context, self.floor, self.fingerprint, self.author, self.recovering = ended
+        def written(future: asyncio.Future[_Written[T]]) -> None:
+            if not future.cancelled() and future.exception() is None:
+                self._committed(*future.result()[1:])
+
+        return (await self._insist(self._writer, run, written))[0]
+
+    def _committed(
+        self, context: dict[Author, int], floor: dict[Author, int], fingerprint: bytes, author: Author, recovering: str
+    ) -> None:
+        self.context, self.floor, self.fingerprint, self.author = context, floor, fingerprint, author
+        self.recovering = recovering
         self.generation += 1
-        if not self.recovering:
+        if not recovering:
             self.recovered.set()
         for listener in self._listeners:
             listener()
-        return result
 
     async def read(self, work: Callable[[View], T]) -> T:
         """Run `work` over a snapshot, beside whatever is written meanwhile."""
@@ -84,13 +93,25 @@ class Books:
 
         return await self._insist(self._readers, run)
 
-    async def _insist(self, threads: ThreadPoolExecutor, run: Callable[[], T]) -> T:
+    async def _insist(
+        self,
+        threads: ThreadPoolExecutor,
+        run: Callable[[], T],
+        at_end: Callable[[asyncio.Future[T]], None] = lambda future: None,
+    ) -> T:
         """Run it there; while the disk does not let the index be used, wait and try again: nothing was committed, and
-        there is nothing that this node could rightly do meanwhile."""
+        there is nothing that this node could rightly do meanwhile.
+
+        Args:
+            at_end: called when it has run, also where nobody waits for it any more: a thread cannot be called off, so
+                what a cancelled task had begun to write is written.
+        """
         wait = INDEX_RETRY_MIN_S
         while True:
+            future = asyncio.get_running_loop().run_in_executor(threads, run)
+            future.add_done_callback(at_end)
             try:
-                result = await asyncio.get_running_loop().run_in_executor(threads, run)
+                result = await asyncio.shield(future)
             except IndexUnavailable as error:
                 self.on_trouble(error)
                 await asyncio.sleep(wait)
