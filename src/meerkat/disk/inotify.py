@@ -127,7 +127,7 @@ class InotifyWatch:
             return None
         if is_folder:
             if mask & flags.MOVED_FROM:
-                self._submit(lambda: self._forget_tree(path))
+                self._submit(lambda: self._follow_leaving(path))
             elif mask & _ARRIVED or (mask & flags.ATTRIB and path not in self._watches):
                 self._submit(lambda: self._add_tree(path))
             return Touched(path, closed=True)
@@ -265,6 +265,11 @@ class InotifyWatch:
             self._drop([watch])
             return False
         return True
+
+    def _follow_leaving(self, path: RelPath) -> None:
+        """A folder was moved away; where it was exchanged for another, that one is there by now."""
+        self._forget_tree(path)
+        self._add_tree(path)
 
     def _forget_tree(self, path: RelPath) -> None:
         """A folder was moved away: watches stay with what they watch, so those below would tell wrong paths."""
