@@ -79,7 +79,7 @@ def place(
     expected: Base | None,
     version: Version,
     between: Between = _nothing,
-) -> Placed | Raced | Displaced:
+) -> Placed | Raced | Occupied | Displaced:
     """Put the staged thing `name`, which is `inode`, at `path`, where `expected` is believed to stand.
 
     Raises:
@@ -94,8 +94,8 @@ def place(
             why = _differs(root, path, folder, last, expected)
             if why:
                 return Raced(why)
-            if expected is not None and expected.stat.kind is Kind.FOLDER and not _is_empty(folder, last):
-                return Raced("the folder holds something")
+            if expected is not None and expected.stat.kind is Kind.FOLDER and (held := _held_names(root, path)):
+                return held
             between("looked")
             if expected is None:
                 platform.rename_noreplace(stage.handle, name, folder, last)
@@ -165,9 +165,7 @@ def remove_folder(root: Root, path: RelPath, expected: Base) -> Placed | Raced |
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                names = _first_names(root, path)
-                fit = tuple(name for name in names if _is_shareable(name))
-                return Occupied(fit, tuple(shown(name) for name in names if name not in fit))
+                return _held_names(root, path) or Raced("it held something just now")
     except OSError as error:
         if error.errno in GONE:
             return Raced("it, or a folder above it, is gone")
@@ -337,6 +335,13 @@ def _is_empty(folder: int, name: str) -> bool:
             os.close(handle)
     except OSError:
         return False
+
+
+def _held_names(root: Root, path: RelPath) -> Occupied | None:
+    """What the folder holds, if anything."""
+    names = _first_names(root, path)
+    fit = tuple(name for name in names if _is_shareable(name))
+    return Occupied(fit, tuple(shown(name) for name in names if name not in fit)) if names else None
 
 
 def _first_names(root: Root, path: RelPath) -> tuple[str, ...]:

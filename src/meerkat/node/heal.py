@@ -16,11 +16,12 @@ from meerkat.disk.trash import Trash
 from meerkat.model.path import RelPath
 from meerkat.model.problem import PathBlocked
 from meerkat.model.version import Base, Kind, Stat
-from meerkat.node.ports import Intent, Tx
+from meerkat.node.ports import Intent, Tx, View
 
 log = logging.getLogger("meerkat.heal")
 
 _PARTIAL = re.compile(r"([0-9a-f]{40})\.[0-9a-f]{12}")
+_MADE = re.compile(r"(link|folder)\.[0-9a-f]{12}")
 
 
 def heal_intents(root: Root, stage: Stage, trash: Trash, tx: Tx) -> int:
@@ -119,6 +120,25 @@ def clean_stage(stage: Stage, trash: Trash, *, index_lost: bool, wanted: Callabl
                 _to_trash(stage, trash, name, RelPath(name))
         except PathBlocked as error:
             log.warning("%s stays in the stage: %s", name, error)
+
+
+def drop_leftovers(stage: Stage, view: View) -> bool:
+    """While nothing is pending: drop downloads and made things that were overtaken before they had a place.
+
+    What an exchange brought out is never among them: it has gone to the trash, or has another name.
+
+    Returns:
+        False when something is pending, so that nothing may be dropped.
+    """
+    if view.pending_count() or view.intents():
+        return False
+    for name in stage.names():
+        if _PARTIAL.fullmatch(name) or _MADE.fullmatch(name):
+            try:
+                stage.drop(name)
+            except PathBlocked as error:
+                log.warning("%s stays in the stage: %s", name, error)
+    return True
 
 
 def _to_trash(stage: Stage, trash: Trash, name: str, path: RelPath) -> None:

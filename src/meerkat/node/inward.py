@@ -81,7 +81,10 @@ class Inward:
         self._small_running = 0
         self._fresh: deque[RelPath] = deque(maxlen=FRESH_PATHS_MAX)
         self._wanted: set[bytes] = set()
+        self._passed_over: set[RelPath] = set()
+        self._littered = False
         self.working = False
+        claims.on_freed = self._freed
 
     def fresh(self, paths: Sequence[RelPath]) -> None:
         """Just merged: dealt with before whatever has been pending for longer."""
@@ -98,6 +101,13 @@ class Inward:
     def wake(self) -> None:
         """Something may be pending (called after every transaction, cheap)."""
         self._wake.set()
+
+    def _freed(self, paths: set[RelPath]) -> None:
+        """What was met while somebody else had it is met again: nothing need have been written that would wake us."""
+        met = self._passed_over & paths
+        self._passed_over -= met
+        if met or not self._delays.keys().isdisjoint(paths):
+            self._wake.set()
 
     def sources_changed(self) -> None:
         """A member came or has more now: what waited for a source is due."""
@@ -122,6 +132,8 @@ class Inward:
                 while await self._pass():
                     pass
                 self._forget_delays()
+                if self._littered and not self._delays and not self._bulk_running and not self._small_running:
+                    self._littered = not await self._placer.tidy()
             finally:
                 self.working = False
 
@@ -179,11 +191,13 @@ class Inward:
 
     def _ready(self, batch: Sequence[Job]) -> list[Job]:
         now = self._now()
-        return [
-            job
-            for job in batch
-            if job.path not in self._claims and (job.path not in self._delays or self._delays[job.path].until <= now)
-        ]
+        ready = []
+        for job in batch:
+            if job.path in self._claims:
+                self._passed_over.add(job.path)
+            elif job.path not in self._delays or self._delays[job.path].until <= now:
+                ready.append(job)
+        return ready
 
     async def _forward(self, batch: list[Job], *, urgent: bool = False) -> bool:
         settled = [job.path for job in batch if isinstance(job.step, Settled) or self._ignored(job.path)]
@@ -251,6 +265,7 @@ class Inward:
         """Run a step with its paths claimed; those that somebody else has taken meanwhile are met again later."""
         claimed = set(self._claims.take(job.path for job in batch))
         mine = [job for job in batch if job.path in claimed]
+        self._passed_over.update(job.path for job in batch if job.path not in claimed)
         try:
             return self._note(await work(mine)) if mine else False
         except IndexDamaged:
@@ -331,6 +346,7 @@ class Inward:
                 done = True
                 self._clear(outcome.path)
                 continue
+            self._littered = True  # what was staged for it may never be asked for again
             before = self._delays.get(outcome.path)
             wait = RETRY_MIN_S / 4 if before is None else min(RETRY_MAX_S, before.last * 2)
             self._delays[outcome.path] = Delay(self._now() + wait, wait)

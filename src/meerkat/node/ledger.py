@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from meerkat.core import merge as merging
-from meerkat.core.compare import Change, adopt, compare
-from meerkat.core.plan import Settled, Step, plan
+from meerkat.core.compare import Change, adopt, compare, touched
+from meerkat.core.plan import Remove, Retouch, Settled, Step, plan
 from meerkat.disk.scan import Sight
 from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.path import RelPath, tree_key
@@ -92,6 +92,8 @@ def record(tx: Tx, sights: Iterable[Sight], *, adopting: bool = False) -> list[R
             write(tx, path, change)
             retract(tx, path)
             written.append(path)
+        elif not adopting and have and base and have.content == base.content and not touched(base, have):
+            continue  # nothing that the plan looks at; bits that this disk cannot hold must not become due again
         refresh(tx, path)
     return written
 
@@ -226,15 +228,33 @@ def record_placed(tx: Tx, placed: Iterable[tuple[RelPath, Base | None]]) -> None
         refresh(tx, path)
 
 
+def record_retouched(tx: Tx, placed: Iterable[tuple[RelPath, Base, Version]]) -> None:
+    """The disk now has the bits and times of that version at the path, as far as it can hold them."""
+    for path, base, wanted in placed:
+        tx.put_base(path, base)
+        step, _ = step_at(tx, path)
+        if isinstance(step, Retouch) and step.version == wanted:
+            tx.clear_pending(path)  # the file system cannot hold the exact time or bits: trying again would not help
+        else:
+            refresh(tx, path)  # what the pool wants there may have changed meanwhile
+
+
+def let_stay(tx: Tx, path: RelPath) -> None:
+    """What is to be removed at the path is kept on purpose: waiting for that would never end."""
+    step, _ = step_at(tx, path)
+    if isinstance(step, Remove):
+        tx.clear_pending(path)
+
+
 def keep_loser(tx: Tx, path: RelPath, content: Content, copy: RelPath, copy_base: Base | None) -> bool:
     """R7, after the loser's bytes stand (durably) at `copy`: a weak dot there, a tombstone for the loser's dots here.
 
     Args:
-        copy_base: what was put at `copy`, or None when nothing was put (its name already lives with that content, or
-            it is taken and the bytes wait in the stage).
+        copy_base: what was put at `copy`, or None when nothing was put: its name lives with that content already, or
+            this disk shows it there.
 
     Returns:
-        False when the loser was gone already.
+        False when the loser was gone already, or when the copy has gone since somebody looked: nothing was written.
     """
     siblings = tx.siblings(path)
     dots = merging.dots_of(siblings, content)
@@ -243,6 +263,9 @@ def keep_loser(tx: Tx, path: RelPath, content: Content, copy: RelPath, copy_base
     at_copy = tx.siblings(copy)
     if copy_base is not None:
         tx.put_base(copy, copy_base)
+    shown = tx.base(copy)
+    if not merging.dots_of(at_copy, content) and (shown is None or shown.content != content):
+        return False
     if not merging.dots_of(at_copy, content):
         loser = siblings[max(dots)]
         height = max(siblings[dot].height for dot in dots)

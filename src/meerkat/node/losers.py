@@ -79,12 +79,12 @@ class Losers:
                 copy_base = await self._put_copy(job, loser.version, copy)
                 if copy_base is None:
                     return [Outcome(job.path, later=True)]
-            await self._books.write(lambda tx: ledger.keep_loser(tx, job.path, loser.content, copy, copy_base))
+            kept = await self._books.write(lambda tx: ledger.keep_loser(tx, job.path, loser.content, copy, copy_base))
         except PathBlocked as error:
             return [blocked_at(job.path, error.problem)]
         finally:
             self._claims.free(claimed)
-        return [Outcome(job.path)]
+        return [Outcome(job.path, later=not kept)]
 
     async def _put_copy(self, job: Job, version: Version, copy: RelPath) -> Base | None:
         name = stage_name(copy, version)

@@ -24,12 +24,13 @@ from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.model.ids import NodeId
-from meerkat.model.path import RelPath, join
+from meerkat.model.path import RelPath, join, parent
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import Base, Content, Kind, Version
 from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
+from meerkat.node.heal import drop_leftovers
 from meerkat.node.hub import Hub
 from meerkat.node.ledger import Job
 from meerkat.node.ports import Intent, Tx
@@ -152,7 +153,7 @@ class Placer:
         ready = await self._books.write(lambda tx: self._intend(tx, staged))
         ready_paths = {each.path for each in ready}
         outcomes = [Outcome(each.path, later=True) for each in staged if each.path not in ready_paths]
-        placed, ended = await self._in_thread(partial(self._place_all, ready))
+        placed, ended, exposed = await self._in_thread(partial(self._place_all, ready))
         placed_paths = {path for path, _ in placed}
         failed = [each.path for each in ready if each.path not in placed_paths]
 
@@ -162,6 +163,8 @@ class Placer:
                 tx.clear_intent(path)
 
         await self._books.write(record)
+        if exposed:  # only now: a missing staged thing beside an intent would say that the exchange has happened (R9)
+            await self._in_thread(partial(self._discard_all, exposed))
         for each in ready:
             if each.path in placed_paths:
                 kind = each.version.kind.name.lower()
@@ -178,10 +181,18 @@ class Placer:
                 ready.append(each)
         return ready
 
-    def _place_all(self, ready: Sequence[Staged]) -> tuple[list[tuple[RelPath, Base | None]], list[Outcome]]:
-        """In a worker thread: the exchanges, then the folders' flush."""
+    def _place_all(
+        self, ready: Sequence[Staged]
+    ) -> tuple[list[tuple[RelPath, Base | None]], list[Outcome], list[Staged]]:
+        """In a worker thread: the exchanges, then the folders' flush.
+
+        Returns:
+            what stands now, how each ended, and what stood at its path for a moment. Somebody may have opened that
+            there, and write to it later: it is to be discarded, and never used again.
+        """
         placed: list[tuple[RelPath, Base | None]] = []
         outcomes: list[Outcome] = []
+        exposed: list[Staged] = []
         for each in ready:
             try:
                 result = commit.place(
@@ -192,12 +203,11 @@ class Placer:
                         self._discard(result.old, each.path, each.base.content)
                     placed.append((each.path, result.base))
                 elif isinstance(result, Raced) and result.exposed:
-                    # Somebody may have opened ours while it stood there, and write to it later: never used again.
-                    self._discard(each.name, each.path, each.version.content)
+                    exposed.append(each)
                 outcomes.append(self._outcome(each.path, result))
             except PathBlocked as error:
                 outcomes.append(blocked_at(each.path, error.problem))
-        return self._made_durable(placed), outcomes
+        return self._made_durable(placed), outcomes, exposed
 
     def _made_durable(self, done: list[tuple[RelPath, Base | None]]) -> list[tuple[RelPath, Base | None]]:
         """What may be recorded. When the disk cannot say that the renames are durable, nothing is: the paths are looked
@@ -210,17 +220,24 @@ class Placer:
             return []
         return done
 
-    def _outcome(self, path: RelPath, result: Placed | Raced | Displaced) -> Outcome:
+    def _outcome(self, path: RelPath, result: Placed | Raced | Occupied | Displaced) -> Outcome:
         match result:
             case Placed():
                 return Outcome(path)
             case Raced(why):
                 log.info("%s: %s", path, why)
-                self._look_again([path])
+                # What keeps it away may be the folder above, of which nobody may have heard.
+                self._look_again([each for each in (path, parent(path)) if each])
                 return Outcome(path, later=True)
+            case Occupied(names):
+                return self._occupied(path, names)
             case Displaced(name):
                 self.rescue(name, path)
                 return Outcome(path, later=True)
+
+    def _discard_all(self, exposed: Sequence[Staged]) -> None:
+        for each in exposed:
+            self._discard(each.name, each.path, each.version.content)
 
     def _discard(self, name: str, path: RelPath, content: Content) -> None:
         """What was replaced or removed on the pool's word goes to the trash; an empty folder just goes. The exchange
@@ -237,24 +254,34 @@ class Placer:
             self._stage.rename(name, aside)
 
     def rescue(self, name: str, path: RelPath) -> None:
-        """A person's bytes lie under a stage name: back to the path if it is free, else beside it, else the trash."""
-        content = self._stage.content(name)
-        if content is None:
-            return
-        beside = copy_path(path, content)
-        for target in (path, beside):
-            if commit.put_back(self._root, self._stage, name, target):
-                self._look_again([path, target])
+        """A person's bytes lie under a stage name: back to the path if it is free, else beside it, else the trash; and
+        where nothing of that can be had, under a name that no download will ever take."""
+        try:
+            content = self._stage.content(name)
+            if content is None:
                 return
-        self._trash.keep(self._stage, name, path, content)
-        self._look_again([path, beside])
+            beside = copy_path(path, content)
+            for target in (path, beside):
+                if commit.put_back(self._root, self._stage, name, target):
+                    self._look_again([path, target])
+                    return
+            self._trash.keep(self._stage, name, path, content)
+            self._look_again([path, beside])
+        except PathBlocked as error:
+            aside = f"old.{_tag(path)}.{next(self._counter)}"
+            log.error("%s: what was written there just now stays in the stage as %s: %s", path, aside, error)
+            self._stage.rename(name, aside)
+
+    async def tidy(self) -> bool:
+        """Drop what was staged and overtaken, once nothing waits any more; False: something does."""
+        return await self._in_thread(lambda: self._books.read_here(partial(drop_leftovers, self._stage)))
 
     # ---- metadata and removals
 
     async def retouch(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Set bits and times of what is there already."""
         outcomes: list[Outcome] = []
-        placed: list[tuple[RelPath, Base | None]] = []
+        placed: list[tuple[RelPath, Base, Version]] = []
 
         def touch_all() -> None:
             for job in jobs:
@@ -269,11 +296,11 @@ class Placer:
                     self._look_again([job.path])
                     outcomes.append(Outcome(job.path, later=True))
                 else:
-                    placed.append((job.path, result))
+                    placed.append((job.path, result, job.step.version))
                     outcomes.append(Outcome(job.path))
 
         await self._in_thread(touch_all)
-        await self._books.write(lambda tx: _record_touched(tx, placed))
+        await self._books.write(lambda tx: ledger.record_retouched(tx, placed))
         return outcomes
 
     async def remove(self, jobs: Sequence[Job]) -> list[Outcome]:
@@ -292,7 +319,7 @@ class Placer:
 
         ready = await self._books.write(intend)
         placed, outcomes = await self._in_thread(partial(self._remove_all, ready, names))
-        gone = {path for path, _ in placed}
+        gone = {path: None for path, _ in placed}  # in the order of the removals
 
         def record(tx: Tx) -> None:
             ledger.record_placed(tx, placed)
@@ -301,7 +328,7 @@ class Placer:
                     tx.clear_intent(job.path)
             for outcome in outcomes:
                 if outcome.problem is not None and outcome.problem.reason is Reason.IGNORED_THERE:
-                    tx.clear_pending(outcome.path)  # kept on purpose: waiting would never end
+                    ledger.let_stay(tx, outcome.path)
 
         await self._books.write(record)
         for path in gone:
@@ -316,13 +343,14 @@ class Placer:
         for job in ready:
             assert job.base is not None
             try:
+                result: Placed | Raced | Occupied | Displaced
                 if job.base.content.kind is Kind.FOLDER:
-                    outcome = self._remove_folder(job.path, job.base)
+                    result = commit.remove_folder(self._root, job.path, job.base)
                 else:
                     result = commit.remove(self._root, self._stage, job.path, names[job.path], job.base)
                     if isinstance(result, Placed):
                         self._discard(names[job.path], job.path, job.base.content)
-                    outcome = self._outcome(job.path, result)
+                outcome = self._outcome(job.path, result)
             except PathBlocked as error:
                 outcome = blocked_at(job.path, error.problem)
             outcomes.append(outcome)
@@ -330,22 +358,15 @@ class Placer:
                 gone.append((job.path, None))
         return self._made_durable(gone), outcomes
 
-    def _remove_folder(self, path: RelPath, base: Base) -> Outcome:
-        result = commit.remove_folder(self._root, path, base)
-        match result:
-            case Placed():
-                return Outcome(path)
-            case Raced():
-                self._look_again([path])
-                return Outcome(path, later=True)
-            case Occupied(names):
-                kept = [name for name in names if self._ignored(join(path, name))]
-                if kept and len(kept) == len(names):
-                    text = f"deleted elsewhere, kept here: it still holds {kept[0]!r}, which is ignored"
-                    hint = "delete the folder here if nothing in it is needed"
-                    return blocked_at(path, Problem(path, Reason.IGNORED_THERE, text, hint))
-                self._look_again([join(path, name) for name in names])
-                return Outcome(path, later=True)
+    def _occupied(self, path: RelPath, names: Sequence[str]) -> Outcome:
+        """The folder there still holds something, so it stays for now; a person is told what for."""
+        kept = [name for name in names if self._ignored(join(path, name))]
+        if kept and len(kept) == len(names):
+            text = f"deleted or replaced elsewhere, kept here: it still holds {kept[0]!r}, which is ignored"
+            hint = "delete the folder here if nothing in it is needed"
+            return blocked_at(path, Problem(path, Reason.IGNORED_THERE, text, hint))
+        self._look_again([join(path, name) for name in names])
+        return Outcome(path, later=True)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -373,10 +394,3 @@ def _hints(job: Job) -> tuple[NodeId, ...]:
 def blocked_at(path: RelPath, problem: Problem) -> Outcome:
     """The hands say what is wrong, the engine knows with which path."""
     return Outcome(path, Problem(path, problem.reason, problem.text, problem.hint))
-
-
-def _record_touched(tx: Tx, placed: Sequence[tuple[RelPath, Base | None]]) -> None:
-    for path, base in placed:
-        tx.put_base(path, base)
-        # not refreshed: where the file system cannot hold the exact time or bits, trying again would not help
-        tx.clear_pending(path)
