@@ -7,6 +7,7 @@ done right, is worth nothing.
 import argparse
 import os
 import sys
+import tempfile
 import traceback
 
 from bench.measure import Line, Options
@@ -26,12 +27,15 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="what to measure")
     parser.add_argument("--runs", type=int, default=3, help="repetitions where they are cheap (%(default)s)")
     parser.add_argument("--scale", type=float, default=1.0, help="multiply all sizes and counts (%(default)s)")
+    parser.add_argument("--folder", help="work below this folder; the system's temporary one unless given")
     parser.add_argument("--write", action="store_true", help=f"write the table to bench/{RESULTS.name}")
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
     parsed = parser.parse_args(words)
     unknown = [name for name in parsed.workloads if name not in WORKLOADS]
     if unknown:
         parser.error(f"there is no workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}")
+    if parsed.folder is not None and not os.path.isdir(parsed.folder):
+        parser.error(f"{parsed.folder} is not a folder")
     if parsed.runs < 1 or not 0 < parsed.scale <= 100:
         parser.error("--runs is at least 1, --scale lies above 0 and at most at 100")
     return parsed
@@ -41,6 +45,7 @@ def main(words: list[str]) -> int:
     parsed = arguments(words)
     enter_private_network(words)
     os.environ["GRPC_VERBOSITY"] = "NONE"
+    tempfile.tempdir = parsed.folder
     options = Options(parsed.runs, parsed.scale)
     lines: list[Line] = []
     failed = []

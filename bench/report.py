@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.content import creations_per_second
 from bench.measure import MEERKAT, Line, Options
 from bench.network import is_private
 from bench.rivals import has_rsync, rsync_version
@@ -85,6 +86,7 @@ def machine() -> list[str]:
         f"Date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"Machine: {os.cpu_count()} cores ({_processor()}), {memory:.0f} GiB, {kernel}",
         f"Load of the machine at the end: {os.getloadavg()[0]:.1f}",
+        f"File system: {creations_per_second():,.0f} empty files made per second by one bare thread, at the end",
         f"Versions: {packages}, Python {platform.python_version()}, {rivals}",
         f"Wire: {wire}",
     ]
