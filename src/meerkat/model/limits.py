@@ -175,3 +175,6 @@ CONTENTS_PRUNED_AT_ONCE = 10_000  # recipes and chunk places forgotten in one tr
 INDEX_RETRY_MIN_S = 0.25  # while the disk does not let the index be written (full, I/O error)
 INDEX_RETRY_MAX_S = 10.0
 CHANGES_KEPT_MAX = 200_000  # rows of history; about 40 MB
+HISTORY_ROWS_MAX = 1000  # versions of one path that are looked through, or shown at once
+DIFF_BYTES_MAX = 1 * MIB  # larger files are not compared line by line
+DIFF_LINES_MAX = 40_000

@@ -1,0 +1,172 @@
+"""Reading everything again, to find rot: bytes that changed on the disk although nobody wrote them.
+
+A file whose lstat is its base's and whose bytes are not is rotten (an ordinary edit moves mtime or ctime). It never
+becomes a new version, and it is not served (`serve` checks what it reads). Sound bytes come from members and are
+exchanged into place; the rotten ones go to the trash. What nobody else has stays as it is, and is told.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from meerkat.core.merge import dots_of
+from meerkat.disk import commit
+from meerkat.disk.commit import Placed
+from meerkat.disk.root import Root
+from meerkat.disk.scan import look
+from meerkat.disk.stage import Stage
+from meerkat.disk.trash import Trash
+from meerkat.model.limits import PLAN_BATCH_MAX, SINGLE_CHUNK_BYTES_MAX
+from meerkat.model.path import ROOT, RelPath
+from meerkat.model.problem import PathBlocked, Problem, Reason
+from meerkat.model.version import Base, Kind, Version
+from meerkat.node import ledger
+from meerkat.node.books import Books
+from meerkat.node.claims import Claims
+from meerkat.node.hub import Hub
+from meerkat.node.place import stage_name
+from meerkat.node.ports import View
+from meerkat.node.transfer import Transfer
+
+log = logging.getLogger("meerkat.scrub")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rotten:
+    """A file whose bytes had changed by themselves. `healed`: sound bytes from a member stand there now."""
+
+    path: RelPath
+    healed: bool
+    text: str
+
+
+@dataclass(slots=True)
+class ScrubReport:
+    """What one scrub did: files and bytes read, and what was rotten."""
+
+    files: int = 0
+    bytes: int = 0
+    rotten: list[Rotten] = field(default_factory=list)
+
+
+class Scrub:
+    """Re-reads the folder's files, one at a time."""
+
+    def __init__(
+        self,
+        root: Root,
+        stage: Stage,
+        trash: Trash,
+        books: Books,
+        claims: Claims,
+        hub: Hub,
+        transfer: Transfer,
+        threads: ThreadPoolExecutor,
+    ) -> None:
+        self._root = root
+        self._stage = stage
+        self._trash = trash
+        self._books = books
+        self._claims = claims
+        self._hub = hub
+        self._transfer = transfer
+        self._threads = threads
+
+    async def run(
+        self, under: RelPath = ROOT, tell: Callable[[ScrubReport], None] = lambda report: None
+    ) -> ScrubReport:
+        """Read every file at or below `under`; heal what is rotten."""
+        report = ScrubReport()
+        pages = self._pages(under)
+        try:
+            while (page := await self._in_thread(partial(next, pages, None))) is not None:
+                for path, base in page:
+                    await self._check(path, base, report)
+                tell(report)
+        finally:
+            await self._in_thread(pages.close)  # type: ignore[attr-defined]  # a generator
+        return report
+
+    def _pages(self, under: RelPath) -> Iterator[list[tuple[RelPath, Base]]]:
+        page: list[tuple[RelPath, Base]] = []
+        with self._books.snapshot() as view:
+            for path, base in view.bases(under):
+                if base.content.kind is Kind.FILE:
+                    page.append((path, base))
+                    if len(page) >= PLAN_BATCH_MAX:
+                        yield page
+                        page = []
+        if page:
+            yield page
+
+    async def _check(self, path: RelPath, base: Base, report: ScrubReport) -> None:
+        if base.racy or path in self._claims:
+            return  # just written: the next scan reads it anyway
+        try:
+            sight = await self._in_thread(partial(look, self._root, path, None))
+        except PathBlocked:
+            return  # gone, changing or unreadable: the scan's business
+        report.files += 1
+        report.bytes += base.stat.size
+        if sight.base is None or sight.base.stat != base.stat or sight.base.content == base.content:
+            return
+        current = await self._books.read(lambda view: view.base(path))
+        if current != base:
+            return  # it was put down anew while we read
+        rotten = await self._heal(path, base)
+        report.rotten.append(rotten)
+        log.error("%s is rotten: %s", path, rotten.text)
+
+    async def _heal(self, path: RelPath, base: Base) -> Rotten:
+        claimed = self._claims.take([path])
+        if not claimed:
+            return Rotten(path, healed=False, text="it is being worked on; scrub again")
+        try:
+            version = await self._books.read(partial(_version_of, path, base))
+            if version is None:
+                return Rotten(path, healed=False, text="it is not what the pool has; it is replaced anyway")
+            name = f"sound.{stage_name(path, version)}"
+            inode = await self._fetch(name, version)
+            result = await self._in_thread(
+                partial(commit.place, self._root, self._stage, path, name, inode, base, version)
+            )
+            if not isinstance(result, Placed):
+                return Rotten(path, healed=False, text="it changed while it was healed")
+            if result.old is not None:
+                await self._in_thread(partial(self._trash.keep, self._stage, result.old, path, base.content))
+            await self._in_thread(partial(commit.sync_parents, self._root, [path]))
+            await self._books.write(lambda tx: ledger.record_placed(tx, [(path, result.base)]))
+            self._hub.healed(path)
+            return Rotten(path, healed=True, text="its bytes had changed by themselves; healed from a member")
+        except PathBlocked as error:
+            text = "its bytes have changed by themselves, and no member that is online has sound ones"
+            hint = "scrub again when more nodes are online; the rotten bytes are not shared"
+            self._hub.trouble(Problem(path, Reason.DIGEST_MISMATCH, text, hint), inward=False)
+            return Rotten(path, healed=False, text=f"{text} ({error.problem.text})")
+        finally:
+            self._claims.free(claimed)
+
+    async def _fetch(self, name: str, version: Version) -> int:
+        """Sound bytes in the stage; the rotten ones here fail their digest and so are passed over."""
+        if version.size > SINGLE_CHUNK_BYTES_MAX:
+            return await self._transfer.bulk(name, version, ())
+        problems: list[Problem] = []
+        inodes = await self._transfer.small([(name, version, ())], lambda _, problem: problems.append(problem))
+        if problems:
+            raise PathBlocked(problems[0])
+        return inodes[name]
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _version_of(path: RelPath, base: Base, view: View) -> Version | None:
+    siblings = view.siblings(path)
+    dots = dots_of(siblings, base.content)
+    return siblings[max(dots)] if dots else None
