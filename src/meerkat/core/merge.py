@@ -44,6 +44,14 @@ def dots_of(siblings: Siblings, content: Content) -> set[Dot]:
     return {dot for dot, version in siblings.items() if version.content == content}
 
 
+def is_kept(siblings: Siblings, content: Content) -> bool:
+    """True when something living holds the content, or knowingly superseded it: then its bytes need no further name."""
+    short = mark(content)
+    return any(
+        version.living and (version.content == content or short in version.hist) for version in siblings.values()
+    )
+
+
 def tombstones(siblings: Siblings) -> set[Dot]:
     return {dot for dot, version in siblings.items() if not version.living}
 

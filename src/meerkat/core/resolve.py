@@ -4,6 +4,7 @@ The view is a pure function of the siblings (and of whether something lives belo
 whatever it has seen first. It never changes the index.
 """
 
+import re
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -12,6 +13,8 @@ from meerkat.model.dot import Dot
 from meerkat.model.limits import NAME_BYTES_MAX
 from meerkat.model.path import RelPath, join, name, parent
 from meerkat.model.version import FOLDER, Content, Kind, Siblings, Version
+
+_TAG = re.compile(r"\.conflict-[0-9a-f]{8}(?=\.[^.]*\Z|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +84,19 @@ def copy_path(path: RelPath, content: Content) -> RelPath:
         room = NAME_BYTES_MAX - len(suffix.encode())
         new = stem.encode()[:room].decode("utf-8", "ignore") + suffix
     return join(parent(path), new)
+
+
+def copied_from(path: RelPath) -> RelPath | None:
+    """The path that a conflict copy belongs to, by its name; None when it is not named like one."""
+    last = name(path)
+    found = list(_TAG.finditer(last))
+    if not found:
+        return None
+    tag = found[-1]
+    return join(parent(path), last[: tag.start()] + last[tag.end() :])
+
+
+def is_copy(path: RelPath, content: Content) -> bool:
+    """True when the path is the very name that a conflict copy of this content has: whoever put it there, it is one."""
+    belongs = copied_from(path)
+    return belongs is not None and copy_path(belongs, content) == path

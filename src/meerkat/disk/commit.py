@@ -241,6 +241,27 @@ def put_back(root: Root, stage: Stage, name: str, path: RelPath) -> bool:
     return True
 
 
+def undo(root: Root, stage: Stage, path: RelPath, name: str, inode: int) -> bool:
+    """Take an exchange back, if what it put at `path` (`inode`) still stands there: afterwards the stage name holds
+    that again, and the path what had come out. False: nothing was moved.
+
+    Raises:
+        PathBlocked: the system refuses.
+    """
+    check_stage_name(name)
+    try:
+        with root.parent(path) as (folder, last):
+            seen = _lstat(folder, last)
+            if seen is None or seen.inode != inode:
+                return False
+            platform.exchange(stage.handle, name, folder, last)
+    except OSError as error:
+        if error.errno in GONE:
+            return False
+        raise blocked(path, error) from error
+    return True
+
+
 def mend(root: Root, stage: Stage, path: RelPath, name: str) -> str | None:
     """After a crash, before anything else is concluded about an intent: end an exchange that was cut off.
 

@@ -305,6 +305,16 @@ class Stage:
                     raise
                 os.rmdir(name, dir_fd=self.handle)
 
+    def is_empty(self, name: str) -> bool:
+        """True for a staged folder that holds nothing."""
+        check_stage_name(name)
+        with self._trouble(name, 0):
+            handle = platform.open_beneath(self.handle, name, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                return not os.listdir(handle)
+            finally:
+                os.close(handle)
+
     def rename(self, name: str, to: str) -> None:
         """Give the staged thing another, free name."""
         check_stage_name(name)

@@ -18,6 +18,7 @@ from meerkat.node.gossip import Gossip
 from meerkat.node.hub import Hub
 from meerkat.node.outward import Outward
 from meerkat.node.progress import Progress
+from meerkat.node.tasks import until
 
 BLOCKED_PATIENCE_S = 3.0
 """A blocked node may heal by itself within moments (a busy file); longer than this and a person is needed."""
@@ -88,10 +89,7 @@ class Barrier:
                     blocked_since = (blocked_since or loop.time()) if stuck else None
                     if blocked_since is not None and loop.time() - blocked_since > BLOCKED_PATIENCE_S:
                         return False, waiting
-                    try:
-                        await asyncio.wait_for(changed.wait(), 0.5)
-                    except TimeoutError:
-                        pass
+                    await until(changed, 0.5)
         except TimeoutError:
             return False, waiting
         finally:

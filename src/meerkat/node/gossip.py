@@ -17,6 +17,7 @@ from meerkat.model.limits import SUMMARY_INTERVAL_S, SUMMARY_RELAY_S
 from meerkat.model.member import Summary
 from meerkat.node.books import Books
 from meerkat.node.ports import Pipe
+from meerkat.node.tasks import until
 
 log = logging.getLogger("meerkat.gossip")
 
@@ -87,10 +88,7 @@ class Gossip:
         try:
             while True:
                 wait = SUMMARY_RELAY_S if self._relayable(hearer) else None
-                try:
-                    await asyncio.wait_for(hearer.due.wait(), wait)
-                except TimeoutError:
-                    pass
+                await until(hearer.due, wait)
                 hearer.due.clear()
                 await self._tell_heads(hearer)
                 now = loop.time()

@@ -54,6 +54,8 @@ def _heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent
     assert intent.target is not None
     if stage.inode(intent.stage) == intent.inode:
         return  # it did not happen; what was staged is found again by its name
+    if _is_persons(stage, intent) and commit.undo(root, stage, intent.path, intent.stage, intent.inode):
+        return  # what came out was a person's and stands where they saved it; the next scan takes it in
     _clear_out(root, stage, trash, intent)
     seen = root.lstat(intent.path)
     content = intent.target.content
@@ -66,32 +68,44 @@ def _heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent
 
 def _heal_removal(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> None:
     assert intent.old is not None
-    happened = stage.inode(intent.stage) is not None
-    if not happened:
+    if stage.inode(intent.stage) is not None:
+        if _is_persons(stage, intent) and commit.put_back(root, stage, intent.stage, intent.path):
+            return  # saved just before it was to be removed: it stands there again, for the next scan
+    else:
         seen = root.lstat(intent.path)
-        happened = seen is None or seen.inode != intent.old.stat.inode
-    if happened:
-        _clear_out(root, stage, trash, intent)
-        tx.put_base(intent.path, None)
+        if seen is not None and seen.inode == intent.old.stat.inode:
+            return  # it did not happen
+    _clear_out(root, stage, trash, intent)
+    tx.put_base(intent.path, None)
+
+
+def _is_persons(stage: Stage, intent: Intent) -> bool:
+    """True when what came out to the stage name is not what this node believed to replace."""
+    content = stage.content(intent.stage)
+    if content is None:
+        return False
+    if intent.old is None or content != intent.old.content:
+        return True
+    return content.kind is Kind.FOLDER and not stage.is_empty(intent.stage)
 
 
 def _clear_out(root: Root, stage: Stage, trash: Trash, intent: Intent) -> None:
-    """What came out of the path: the old thing goes to the trash, a person's goes beside the path."""
-    if stage.inode(intent.stage) is None:
-        return
-    try:
-        content = stage.content(intent.stage)
-    except PathBlocked as error:
-        log.error("%s stays in the stage as %s: %s", intent.path, intent.stage, error)
-        return
+    """What came out of the path and cannot go back: the old thing goes to the trash, a person's beside the path."""
+    content = stage.content(intent.stage)
     if content is None:
         return
-    if content.kind is Kind.FOLDER:
-        stage.drop(intent.stage)
-    elif (intent.old is not None and content == intent.old.content) or not commit.put_back(
-        root, stage, intent.stage, copy_path(intent.path, content)
-    ):
-        trash.keep(stage, intent.stage, intent.path, content)
+    if not _is_persons(stage, intent):
+        if content.kind is Kind.FOLDER:
+            stage.drop(intent.stage)
+        else:
+            trash.keep(stage, intent.stage, intent.path, content)
+    elif not commit.put_back(root, stage, intent.stage, copy_path(intent.path, content)):
+        if content.kind is Kind.FOLDER:
+            aside = f"{intent.stage}.folder"
+            stage.rename(intent.stage, aside)
+            log.error("a folder that stood at %s is kept in .meerkat/stage/%s", intent.path, aside)
+        else:
+            trash.keep(stage, intent.stage, intent.path, content)
 
 
 def clean_stage(stage: Stage, trash: Trash, *, index_lost: bool, wanted: Callable[[], bool]) -> None:

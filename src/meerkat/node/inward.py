@@ -36,7 +36,7 @@ from meerkat.node.hub import Hub
 from meerkat.node.ledger import Job
 from meerkat.node.losers import Losers
 from meerkat.node.place import Outcome, Placer
-from meerkat.node.tasks import Tasks
+from meerkat.node.tasks import Tasks, until
 from meerkat.store.errors import IndexDamaged
 
 log = logging.getLogger("meerkat.inward")
@@ -148,10 +148,7 @@ class Inward:
         # A path that is being worked on wakes us when that ends; its old delay says nothing.
         waits = [delay.until for path, delay in self._delays.items() if path not in self._claims]
         timeout = max(0.0, min(waits) - now) if waits else None
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout)
-        except TimeoutError:
-            pass
+        await until(self._wake, timeout)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

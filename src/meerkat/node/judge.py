@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from meerkat.core.resolve import copied_from
 from meerkat.core.resolve import view as outlook
 from meerkat.disk import commit
 from meerkat.disk.commit import Placed
@@ -25,7 +26,6 @@ from meerkat.model.path import RelPath, join, name, parent
 from meerkat.model.version import Kind, Version
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
-from meerkat.node.conflicts import original
 from meerkat.node.history import version_name
 from meerkat.node.outward import Outward
 from meerkat.node.ports import View
@@ -207,7 +207,7 @@ def _sides(path: RelPath, view: View) -> list[Side]:
     if winner is not None and winner.dots:
         sides.append(Side(path, max(winner.dots).author.node, winner.version, current=True))
     for entry in view.copies():
-        if original(entry.path) == path:
+        if copied_from(entry.path) == path:
             item = outlook(entry.siblings, living_below=False).winner
             if item is not None:
                 node = NodeId(item.version.origin) if item.version.origin else max(item.dots).author.node

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from meerkat.core import merge as merging
 from meerkat.core.compare import Change, adopt, compare, touched
 from meerkat.core.plan import Remove, Retouch, Settled, Step, plan
+from meerkat.core.resolve import is_copy
 from meerkat.disk.scan import Sight
 from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.path import RelPath, tree_key
@@ -89,6 +90,9 @@ def record(tx: Tx, sights: Iterable[Sight], *, adopting: bool = False) -> list[R
             keep_recipe(tx, have, sight.recipe)
         tx.put_base(path, have)
         if change is not None:
+            if base is None and have is not None and is_copy(path, have.content):
+                # Put there by a node that died before it could record it (R7), or as good as that: no person's write.
+                change = replace(change, version=replace(change.version, weak=True))
             write(tx, path, change)
             retract(tx, path)
             written.append(path)
@@ -250,8 +254,8 @@ def keep_loser(tx: Tx, path: RelPath, content: Content, copy: RelPath, copy_base
     """R7, after the loser's bytes stand (durably) at `copy`: a weak dot there, a tombstone for the loser's dots here.
 
     Args:
-        copy_base: what was put at `copy`, or None when nothing was put: its name lives with that content already, or
-            this disk shows it there.
+        copy_base: what was put at `copy`, or None when nothing was put: its name lives with that content already (or
+            with an edit of it), or this disk shows it there.
 
     Returns:
         False when the loser was gone already, or when the copy has gone since somebody looked: nothing was written.
@@ -264,9 +268,10 @@ def keep_loser(tx: Tx, path: RelPath, content: Content, copy: RelPath, copy_base
     if copy_base is not None:
         tx.put_base(copy, copy_base)
     shown = tx.base(copy)
-    if not merging.dots_of(at_copy, content) and (shown is None or shown.content != content):
+    kept = merging.is_kept(at_copy, content)
+    if not kept and (shown is None or shown.content != content):
         return False
-    if not merging.dots_of(at_copy, content):
+    if not kept:
         loser = siblings[max(dots)]
         height = max(siblings[dot].height for dot in dots)
         dead = merging.tombstones(at_copy)

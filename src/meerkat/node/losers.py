@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from meerkat.core.merge import dots_of
+from meerkat.core.merge import is_kept
 from meerkat.core.plan import KeepLoser
 from meerkat.core.resolve import copy_path
 from meerkat.disk import commit
@@ -65,7 +65,7 @@ class Losers:
             if seen != (None if base is None else base.stat) or copy in self._claims:
                 self._look_again([copy])
                 return [Outcome(job.path, later=True)]
-            if dots_of(siblings, loser.content) or base is None or base.content == loser.content:
+            if is_kept(siblings, loser.content) or base is None or base.content == loser.content:
                 break
             copy = copy_path(copy, loser.content)  # taken by other content
         else:
@@ -75,7 +75,7 @@ class Losers:
             return [Outcome(job.path, later=True)]
         try:
             copy_base = None
-            if not dots_of(siblings, loser.content) and base is None:
+            if not is_kept(siblings, loser.content) and base is None:
                 copy_base = await self._put_copy(job, loser.version, copy)
                 if copy_base is None:
                     return [Outcome(job.path, later=True)]

@@ -214,12 +214,7 @@ class Node:
         await self.books.open()
         await self.registry.load()
         if self.registry.removed_myself:
-            raise Fault(
-                "not_member",
-                f"this node was taken off the pool of {self.home.folder}",
-                hint="join anew with an invite, after moving .meerkat away; the files stay",
-                exit_code=Exit.NOT_ALLOWED,
-            )
+            raise self._not_member()
         await asyncio.to_thread(self.rules.read)
         closing.push_async_callback(self.watch.stop)
         await self._listen()
@@ -245,6 +240,14 @@ class Node:
             ("upkeep", keep_bounded(self.home.folder, self.stage, self.trash, self.books)),
         ):
             self.tasks.spawn(name, work, vital=True)
+
+    def _not_member(self) -> Fault:
+        return Fault(
+            "not_member",
+            f"this node was taken off the pool of {self.home.folder}",
+            hint="join anew with an invite, after moving .meerkat away; the files stay",
+            exit_code=Exit.NOT_ALLOWED,
+        )
 
     async def _listen(self) -> None:
         config = self.home.config
@@ -273,6 +276,8 @@ class Node:
                 wait.cancel()
         if self.tasks.failed.done():
             self.tasks.failed.result()
+        if self.registry.removed_myself and not self.left:
+            raise self._not_member()
 
     async def _say_goodbye(self) -> None:
         await self.peers.stop(self._farewell)

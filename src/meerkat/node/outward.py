@@ -31,6 +31,7 @@ from meerkat.node.claims import Claims
 from meerkat.node.hub import Hub
 from meerkat.node.ports import View
 from meerkat.node.rules import Rules
+from meerkat.node.tasks import until
 
 T = TypeVar("T")
 
@@ -115,15 +116,15 @@ class Outward:
                 continue
             wake_at = self._settle.wake_at()
             timeout = None if wake_at is None else max(0.0, wake_at - self._now())
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout)
-            except TimeoutError:
-                pass
+            await until(self._wake, timeout)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
     async def _take_in_due(self, due: list[RelPath]) -> None:
+        if ROOT in due:  # something in it whose name is no path: only a walk can tell of it
+            due = [path for path in due if path]
+            self._scan_due = True
         report = ScanReport()
         skipped = self._rules.skip
         wanted = [path for path in due if not any(skipped(each, True) for each in ancestors(path))]

@@ -28,14 +28,14 @@ from meerkat.model.frame import (
 )
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import CONTROL_PART_BYTES_MAX, DIAL_TIMEOUT_S, DIALS_AT_ONCE_MAX
-from meerkat.model.member import Summary
+from meerkat.model.member import Member, Summary
 from meerkat.node.books import Books
 from meerkat.node.gossip import Gossip, Hearer
 from meerkat.node.hub import Hub
 from meerkat.node.ports import Connection
 from meerkat.node.pull import Puller, Source
 from meerkat.node.registry import Registry
-from meerkat.node.tasks import Tasks
+from meerkat.node.tasks import Tasks, until
 from meerkat.node.transfer import Transfer
 from meerkat.wire.client import DialFailed, dial
 from meerkat.wire.identity import Identity
@@ -122,14 +122,18 @@ class Peers:
         """Members came or went, or told new addresses."""
         members = set(self._registry.members()) - {self._identity.node}
         self._overlay.members(members, asyncio.get_running_loop().time())
-        for node, link in list(self._links.items()):
-            if node not in members:
-                self._tasks.spawn(f"cut {node}", self._cut(link, Bye("refused", "you are not a member any more")))
         parts = self._registry.fresh_parts()
-        for part in parts:
-            for node, link in self._links.items():
-                self._tasks.spawn(f"roster to {node}", _send(link.connection, part))
+        for node, link in list(self._links.items()):
+            farewell = None if node in members else Bye("refused", "you are not a member of this pool any more")
+            self._tasks.spawn(f"roster to {node}", self._tell_roster(link, parts, farewell))
         self._wake.set()
+
+    async def _tell_roster(self, link: Linked, parts: list[RosterPart], farewell: Bye | None) -> None:
+        """Pass on what is new; whoever is removed by it hears that first and is then cut off."""
+        for part in parts:
+            await _send(link.connection, part)
+        if farewell is not None:
+            await self._cut(link, farewell)
 
     def addresses_changed(self, node: NodeId) -> None:
         self._overlay.addresses_changed(node)
@@ -155,10 +159,7 @@ class Peers:
                     self._tasks.spawn(f"drop {node}", link.connection.close())
             wakes = [at for at in (self._overlay.wake_at(), self._liveness.wake_at()) if at is not None]
             timeout = max(0.01, min(wakes) - now) if wakes else None
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout)
-            except TimeoutError:
-                pass
+            await until(self._wake, timeout)
             self._wake.clear()
 
     async def _dial(self, node: NodeId) -> None:
@@ -180,25 +181,20 @@ class Peers:
         addresses = self._registry.addresses(node)
         if member is None or not addresses:
             raise DialFailed("", "no_address", "it has told no address, it will dial itself")
-        attempts = {
-            self._tasks.spawn(f"dial {address}", dial(address, member, self._identity, DIAL_TIMEOUT_S))
-            for address in addresses
-        }
+        attempts = {self._tasks.spawn(f"dial {address}", self._try(address, member)) for address in addresses}
         failure: DialFailed | None = None
         winner: Connection | None = None
         try:
             while attempts and winner is None:
                 done, attempts = await asyncio.wait(attempts, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    error = task.exception()
-                    if isinstance(error, DialFailed):
-                        failure = error
-                    elif error is not None:
-                        raise error
+                    answer = task.result()
+                    if isinstance(answer, DialFailed):
+                        failure = answer
                     elif winner is None:
-                        winner = task.result()
+                        winner = answer
                     else:
-                        await task.result().close()
+                        await answer.close()
         finally:
             for task in attempts:
                 task.add_done_callback(self._close_late)
@@ -209,9 +205,17 @@ class Peers:
         self._registry.answered(node, winner.address)
         return winner
 
-    def _close_late(self, task: "asyncio.Task[Connection]") -> None:
+    async def _try(self, address: str, member: Member) -> Connection | DialFailed:
+        try:
+            return await dial(address, member, self._identity, DIAL_TIMEOUT_S)
+        except DialFailed as failure:
+            return failure  # nothing unexpected: an address that does not answer
+
+    def _close_late(self, task: "asyncio.Task[Connection | DialFailed]") -> None:
         if not task.cancelled() and task.exception() is None:
-            self._tasks.spawn("close a second connection", task.result().close())
+            answer = task.result()
+            if not isinstance(answer, DialFailed):
+                self._tasks.spawn("close a second connection", answer.close())
 
     # ---- a link
 

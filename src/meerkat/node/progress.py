@@ -6,14 +6,15 @@ Measuring costs a query, so it happens at once for a lone change and rarely whil
 import asyncio
 from collections.abc import Callable
 
+from meerkat.core.resolve import copied_from
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import REASONS_TOLD_MAX, SUMMARY_BEAT_S, SUMMARY_INTERVAL_S
 from meerkat.model.member import NodeState, Summary
 from meerkat.model.path import RelPath
 from meerkat.node.books import Books
-from meerkat.node.conflicts import original
 from meerkat.node.gossip import Gossip
 from meerkat.node.hub import Hub
+from meerkat.node.tasks import until
 
 
 class Progress:
@@ -62,10 +63,7 @@ class Progress:
         loop = asyncio.get_running_loop()
         beat = loop.time()
         while True:
-            try:
-                await asyncio.wait_for(self._due.wait(), SUMMARY_BEAT_S)
-            except TimeoutError:
-                pass
+            await until(self._due, SUMMARY_BEAT_S)
             self._due.clear()
             began = loop.time()
             await self.measure(beat=began - beat >= SUMMARY_BEAT_S)
@@ -78,10 +76,10 @@ class Progress:
         """Copies that came or went, whoever made or removed them. Those of earlier runs are no news."""
         if self._counter:
             for path in sorted(self._books.copies - before):
-                if (belongs := original(path)) is not None:
+                if (belongs := copied_from(path)) is not None:
                     self._hub.tell("conflict.opened", path=belongs, copy=path)
             for path in sorted(before - self._books.copies):
-                if (belongs := original(path)) is not None:
+                if (belongs := copied_from(path)) is not None:
                     self._hub.tell("conflict.resolved", path=belongs, copy=path)
 
     async def measure(self, *, beat: bool = False) -> None:

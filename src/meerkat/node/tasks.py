@@ -8,6 +8,16 @@ from typing import Any
 log = logging.getLogger("meerkat.tasks")
 
 
+async def until(event: asyncio.Event, timeout_s: float | None) -> None:
+    """Wait for the event, at most so long. (`asyncio.wait_for` of Python 3.11 can swallow a cancellation that comes
+    together with the event; a timeout block cannot.)"""
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
 class Tasks:
     """The one place that creates tasks. A task that ends in an unexpected exception is logged and, when it was
     `vital`, stops the node through `failed`."""
