@@ -187,6 +187,11 @@ def no_intent(patches: pytest.MonkeyPatch) -> None:
     patches.setattr(opening, "heal_intents", forget)
 
 
+def copy_of_a_person(patches: pytest.MonkeyPatch) -> None:
+    """A file with the name and bytes of a conflict copy is taken for what a person wrote."""
+    patches.setattr(ledger, "is_copy", lambda path, content: False)
+
+
 def no_inspection(patches: pytest.MonkeyPatch) -> None:
     """What an exchange brings out is taken for what was expected."""
 
@@ -312,6 +317,7 @@ ALL: tuple[Plant, ...] = (
     strong_copies,
     equal_content_heals,
     no_intent,
+    copy_of_a_person,
     no_inspection,
     stage_wiped,
     ordinary_adoption,
