@@ -19,6 +19,7 @@ from bench.network import bytes_on_the_wire, free_port
 from bench.usage import TICKS_PER_S, Cost, Gauge, cpu_ticks
 
 STOP_S = 10.0
+COLLECT_S = 0.2  # until the daemon has collected its child, whose processor time it then has
 RSYNC_USER, RSYNC_PASSWORD = "bench", "bench"
 
 
@@ -77,6 +78,7 @@ class Rsync:
         cost = Cost(time.monotonic() - start)
         after = os.times()
         cpu = after.children_user + after.children_system - before.children_user - before.children_system
+        time.sleep(COLLECT_S)
         daemon = cpu_ticks(self._daemon.pid, ended_children=True) - daemon_before
         cost.cpu_s = {"client": cpu, "daemon": daemon / TICKS_PER_S}
         now = bytes_on_the_wire()
