@@ -182,7 +182,7 @@ class Rooms:
             self._looked_at,
         )
         rng = random.Random(0)
-        self.transfer = Transfer(self.root, self.stage, self.books, self.hub, self.threads, self.tasks, rng)
+        self.transfer = Transfer(self.root, self.stage, self.trash, self.books, self.hub, self.threads, self.tasks, rng)
         self.placer = Placer(
             self.root,
             self.stage,

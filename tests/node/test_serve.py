@@ -49,7 +49,7 @@ def run(folder: Path, scene: Callable[[Rooms], Coroutine[object, object, None]])
 
 
 async def served(ada: Rooms, *pieces: Piece) -> list[bytes | None]:
-    return await ada.books.read(lambda view: serve(view, ada.root, ada.stage, NoPartials(), pieces))
+    return await ada.books.read(lambda view: serve(view, ada.root, ada.stage, ada.trash, NoPartials(), pieces))
 
 
 def test_pieces_of_files_and_recipes_are_given(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_what_is_still_being_assembled_is_given_in_parts(tmp_path: Path) -> None
             Piece(content, at, 1000, Digest(blake3(data).digest())) for at, data in ((0, first), (1000, second))
         )
         partials = Partials(content, "big.1")
-        assert await ada.books.read(lambda view: serve(view, ada.root, ada.stage, partials, pieces)) == [first, None]
+        assert await ada.books.read(lambda view: serve(view, ada.root, ada.stage, ada.trash, partials, pieces)) == [first, None]
 
     run(tmp_path, scene)
 

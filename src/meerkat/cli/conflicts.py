@@ -46,5 +46,5 @@ def conflict_lines(shown: list[dict[str, Any]], at: datetime) -> list[str]:
         ]
         lines.extend(table(rows))
     lines.append("")
-    lines.append("To settle one: keep what you want under the first name and delete the other file, on any node")
+    lines.append("Compare: meerkat diff PATH    Settle: meerkat resolve PATH --keep NODE, newest or both")
     return lines

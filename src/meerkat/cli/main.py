@@ -26,6 +26,13 @@ COMMANDS = {
     "wait": Lazy("Act", "meerkat.cli.wait:wait", "Block until the nodes have what is in the folder now."),
     "scan": Lazy("Act", "meerkat.cli.scan:scan", "Look at the files now instead of waiting for the watcher."),
     "conflicts": Lazy("Recover", "meerkat.cli.conflicts:conflicts", "List files that were edited in two places."),
+    "diff": Lazy("Recover", "meerkat.cli.diff:diff", "Show in what the versions of a file in conflict differ."),
+    "resolve": Lazy(
+        "Recover", "meerkat.cli.resolve:resolve", "Settle a conflict; what does not stay goes to the trash."
+    ),
+    "history": Lazy("Recover", "meerkat.cli.history:history", "Show what happened to a path, or to all."),
+    "restore": Lazy("Recover", "meerkat.cli.restore:restore", "Bring back a past version of a file; deletions, too."),
+    "scrub": Lazy("Recover", "meerkat.cli.scrub:scrub", "Read all files again and heal what has rotted."),
     "down": Lazy("Run", "meerkat.cli.stop:down", "Stop the node of a folder; it stays a member."),
     "demo": Lazy("Run", "meerkat.cli.demo:demo", "Watch a whole pool at work on this machine."),
     "completion": Lazy("Configure", "meerkat.cli.about:completion", "Print the completion script of a shell."),

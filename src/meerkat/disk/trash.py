@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,6 +61,8 @@ class Trash:
     def __init__(self, root: Root) -> None:
         self._root = root
         self.handle = private_folder(root, "trash")
+        self._lock = threading.Lock()
+        self._found: dict[bytes, str] | None = None  # ids by digest, read from the notes when first asked for
 
     def close(self) -> None:
         """Give the handle back."""
@@ -103,7 +106,34 @@ class Trash:
                 os.close(folder)
         except OSError as error:
             raise blocked(path, error) from error
+        with self._lock:
+            if self._found is not None and content.kind is Kind.FILE:
+                self._found[content.ident] = kept.id
         return kept.id
+
+    def find(self, digest: bytes) -> str | None:
+        """The id of a kept file with that content, as it was when it came in."""
+        with self._lock:
+            if self._found is None:
+                self._found = {each.content.ident: each.id for each in self.entries() if each.content.kind is Kind.FILE}
+            return self._found.get(digest)
+
+    def read(self, entry_id: str, offset: int, length: int) -> bytes:
+        """Bytes of a kept file; empty when it is not there, or shorter."""
+        day, name = self._split(entry_id)
+        try:
+            folder = self._open_day(day, create=False)
+            try:
+                handle = platform.open_beneath(folder, name, os.O_RDONLY | os.O_NONBLOCK)
+                try:
+                    data = os.pread(handle, length, offset)
+                finally:
+                    os.close(handle)
+            finally:
+                os.close(folder)
+        except OSError:
+            return b""
+        return data if len(data) == length else b""
 
     def sync(self) -> None:
         """Make everything kept so far durable.
@@ -181,6 +211,8 @@ class Trash:
 
     def drop(self, entry_id: str) -> None:
         """Forget a kept thing for good; nothing to do when it is not there."""
+        with self._lock:
+            self._found = None
         day, name = self._split(entry_id)
         try:
             folder = self._open_day(day, create=False)

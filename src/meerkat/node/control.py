@@ -14,10 +14,12 @@ from meerkat.model.dot import dominates
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import INVITE_LIFE_S_DEFAULT, NODE_NAME_CHARS_MAX
-from meerkat.model.path import PathFault, RelPath, parse_path
+from meerkat.model.path import RelPath
+from meerkat.node.arguments import Json, number, paths_in, text
 from meerkat.node.barrier import Waiting
 from meerkat.node.conflicts import list_conflicts
 from meerkat.node.hub import now_text
+from meerkat.node.recall import Recall
 from meerkat.node.registry import MARKS_OF_INVITE, wall_clock
 from meerkat.wire.control import ControlFault, Result
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 ANSWER_HEAD_START_S = 0.05
 
-Json = dict[str, object]
 Answers = AsyncIterator[Json | Result]
 
 
@@ -49,6 +50,7 @@ class Control:
             "events": self._events,
             "leave": self._leave,
             "down": self._down,
+            **Recall(node).verbs,
         }
 
     async def handle(self, verb: str, arguments: Json) -> Answers:
@@ -89,7 +91,7 @@ class Control:
     # ---- pool
 
     async def _nodes_rename(self, arguments: Json) -> Answers:
-        name = _text(arguments, "name")
+        name = text(arguments, "name")
         if not name or len(name) > NODE_NAME_CHARS_MAX or not name.isprintable():
             raise Fault(
                 "bad_value", f"a name has 1 to {NODE_NAME_CHARS_MAX} printable characters", exit_code=Exit.USAGE
@@ -98,7 +100,7 @@ class Control:
         yield Result({"node": self._node.identity.node, "name": name})
 
     async def _nodes_remove(self, arguments: Json) -> Answers:
-        node = self._find_node(_text(arguments, "node"))
+        node = self._find_node(text(arguments, "node"))
         if node == self._node.identity.node:
             raise Fault("refused", "that is this node", hint="meerkat leave takes it out", exit_code=Exit.REFUSED)
         name = self._node.registry.name_of(node)
@@ -110,8 +112,8 @@ class Control:
         code, state = await node.registry.invite(
             node.name,
             node.invite_addresses(),
-            uses=int(_number(arguments, "uses", 1)),
-            life_s=int(_number(arguments, "for", INVITE_LIFE_S_DEFAULT)),
+            uses=int(number(arguments, "uses", 1)),
+            life_s=int(number(arguments, "for", INVITE_LIFE_S_DEFAULT)),
         )
         yield Result(
             {
@@ -131,7 +133,7 @@ class Control:
         yield Result(usable)  # type: ignore[arg-type]  # the contract wants a list here
 
     async def _invite_revoke(self, arguments: Json) -> Answers:
-        state = await self._node.registry.revoke(_text(arguments, "id"))
+        state = await self._node.registry.revoke(text(arguments, "id"))
         yield Result(_invite_row(state) | {"revoked": True})
 
     async def _leave(self, arguments: Json) -> Answers:
@@ -167,7 +169,7 @@ class Control:
     # ---- act
 
     async def _scan(self, arguments: Json) -> Answers:
-        paths = _paths(arguments)
+        paths = paths_in(arguments)
         began = time.monotonic()
         scanned = changes = 0
         for path in paths or [RelPath("")]:
@@ -179,8 +181,8 @@ class Control:
     async def _wait(self, arguments: Json) -> Answers:
         node = self._node
         named = str(arguments.get("nodes") or "reachable")
-        paths = _paths(arguments)
-        timeout = _number(arguments, "timeout", 60.0)
+        paths = paths_in(arguments)
+        timeout = number(arguments, "timeout", 60.0)
         if named == "reachable":
             whom = node.status.reachable
         elif named == "all":
@@ -230,27 +232,3 @@ def _invite_row(state: InviteState) -> Json:
         "uses_left": max(0, state.uses - state.used),
         "made_by": state.signer_name,
     }
-
-
-def _text(arguments: Json, key: str) -> str:
-    value = arguments.get(key)
-    if not isinstance(value, str):
-        raise Fault("usage", f"{key} must be a string", exit_code=Exit.USAGE)
-    return value
-
-
-def _number(arguments: Json, key: str, default: float) -> float:
-    value = arguments.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Fault("usage", f"{key} must be a number", exit_code=Exit.USAGE)
-    return value
-
-
-def _paths(arguments: Json) -> list[RelPath]:
-    value = arguments.get("paths") or []
-    if not isinstance(value, list):
-        raise Fault("usage", "paths must be a list", exit_code=Exit.USAGE)
-    try:
-        return [parse_path(str(each).rstrip("/")) for each in value]
-    except PathFault as fault:
-        raise Fault("usage", f"that is not a path in the folder: {fault}", exit_code=Exit.USAGE) from None

@@ -119,6 +119,10 @@ class Hub:
         """The problems that keep this node from having everything and that need a person."""
         return [problem for problem, inward in self._problems.values() if inward and problem.reason in BLOCKING]
 
+    def unshared(self) -> list[Problem]:
+        """The problems of what is here and cannot be told to the pool."""
+        return [problem for problem, inward in self._problems.values() if not inward]
+
     def changed(self) -> None:
         for listener in self.on_change:
             listener()

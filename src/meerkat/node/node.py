@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from meerkat.core.roster import InviteState
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
-from meerkat.disk.watch import Overflowed, Touched, Watch, make_watch
+from meerkat.disk.watch import Overflowed, Touched, Watch
 from meerkat.model.config import Settings
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.frame import Bye, JoinAnswer, JoinAsk
@@ -38,43 +38,53 @@ from meerkat.node.home import Home, default_name
 from meerkat.node.hub import Hub
 from meerkat.node.inward import Inward
 from meerkat.node.join import join_pool
+from meerkat.node.judge import Judge
 from meerkat.node.logs import start_logging, stop_logging
 from meerkat.node.losers import Losers
 from meerkat.node.opening import Opened, close_index, new_author, open_index
 from meerkat.node.outward import Outward
 from meerkat.node.peers import Peers
 from meerkat.node.place import Placer
-from meerkat.node.port import listen
 from meerkat.node.ports import Tx
 from meerkat.node.progress import Progress
 from meerkat.node.pull import Puller
 from meerkat.node.recovery import Recovery
 from meerkat.node.registry import Registry, found_pool
+from meerkat.node.restore import Restorer
 from meerkat.node.rules import Rules
+from meerkat.node.scrub import Scrub
 from meerkat.node.status import Status
+from meerkat.node.surroundings import Surroundings, real
 from meerkat.node.tasks import Tasks
 from meerkat.node.transfer import Transfer
 from meerkat.node.upkeep import keep_bounded, rescan
 from meerkat.store.errors import IndexDamaged, IndexUnavailable
-from meerkat.wire.control import AlreadyRunning, ControlServer, UnsafeSocket, socket_path
+from meerkat.wire.control import AlreadyRunning, UnsafeSocket
 from meerkat.wire.identity import Identity
-from meerkat.wire.interfaces import advertised
 from meerkat.wire.invite import InviteCode
-from meerkat.wire.server import Server
 
 log = logging.getLogger("meerkat.node")
+
+T = TypeVar("T")
 
 OnReady = Callable[[dict[str, object]], None]
 OnPlan = Callable[[dict[str, object]], Awaitable[bool]]
 
 
 class Node:
-    """One node: the rooms, and the order in which they live."""
+    """One node: the rooms, and the order in which they live.
 
-    def __init__(self, home: Home, identity: Identity, settings: Settings) -> None:
+    Args:
+        surroundings: what lies outside the folder; None: this machine.
+    """
+
+    def __init__(
+        self, home: Home, identity: Identity, settings: Settings, surroundings: Surroundings | None = None
+    ) -> None:
         self.home = home
         self.identity = identity
         self.settings = settings
+        self._around = surroundings or real(identity)
         self.name = settings.name or home.config.name or default_name()
         self.stopping = asyncio.Event()
         self._farewell = Bye("down", "this node was stopped")
@@ -151,7 +161,9 @@ class Node:
             self._reload_rules,
             self._looked_at,
         )
-        self.transfer = Transfer(self.root, self.stage, self.books, self.hub, self.serve_threads, self.tasks, rng)
+        self.transfer = Transfer(
+            self.root, self.stage, self.trash, self.books, self.hub, self.serve_threads, self.tasks, rng
+        )
         placer = Placer(
             self.root,
             self.stage,
@@ -168,11 +180,13 @@ class Node:
             self.root, self.stage, self.books, self.claims, self.transfer, self.disk_threads, self._look_again
         )
         self.inward = Inward(self.books, self.claims, self.hub, placer, losers, self.tasks, self.rules.ignored)
+        self._build_recall()
         self.puller = Puller(self.books, self.serve_threads, self.tasks, self.inward.fresh, self._recovered)
         self.recovery = Recovery(node, self.books, self.puller, self.outward, self._others)
         self.progress = Progress(node, time.time_ns(), self.books, self.hub, self.gossip, self._busy)
         self.peers = Peers(
-            self.identity,
+            node,
+            self._around.network,
             self.registry,
             self.books,
             self.gossip,
@@ -206,8 +220,42 @@ class Node:
             self.status.reachable,
             lambda: set(self.registry.members()),
         )
-        self.watch: Watch = make_watch(self.root, self.rules.skip, self._watched)
-        self.control = ControlServer(socket_path(self.home.folder), Control(self).handle)
+        self.watch: Watch = self._around.watch(self.root, self.rules.skip, self._watched)
+        self.control = self._around.doors(self.home.folder, Control(self).handle)
+
+    def _build_recall(self) -> None:
+        """The rooms with which people look back and put things right."""
+        self.restorer = Restorer(
+            self.root,
+            self.stage,
+            self.trash,
+            self.books,
+            self.claims,
+            self.transfer,
+            self.outward,
+            self.disk_threads,
+        )
+        self.judge = Judge(
+            self.root,
+            self.stage,
+            self.trash,
+            self.books,
+            self.claims,
+            self.outward,
+            self.restorer,
+            self.disk_threads,
+            self.registry.name_of,
+        )
+        self.scrub = Scrub(
+            self.root,
+            self.stage,
+            self.trash,
+            self.books,
+            self.claims,
+            self.hub,
+            self.transfer,
+            self.disk_threads,
+        )
 
     async def _start(self, closing: AsyncExitStack) -> None:
         self._loop = asyncio.get_running_loop()
@@ -251,11 +299,9 @@ class Node:
 
     async def _listen(self) -> None:
         config = self.home.config
-
-        def make(address: str) -> Server:
-            return Server(self.identity, self.registry, address, self.peers.accept, self._admit)
-
-        self.server, self.listen = await listen(config, self.settings.listen, make)
+        self.server, self.listen = await self._around.network.serve(
+            config, self.settings.listen, self.registry, self.peers.accept, self._admit
+        )
         if self.settings.advertise:
             config.advertise = list(self.settings.advertise)
         config.listen = self.listen
@@ -328,7 +374,7 @@ class Node:
         await self.outward.scan()
 
     def _addresses(self) -> list[str]:
-        return list(self.home.config.advertise) or advertised(self.listen)
+        return list(self.home.config.advertise) or self._around.network.advertised(self.listen)
 
     def invite_addresses(self) -> list[str]:
         return self._addresses()
@@ -385,6 +431,10 @@ class Node:
         self.tasks.spawn("new epoch", self.books.write(partial(_renew, self.identity.node)))
 
     # ---- for the doors
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run blocking work on the disk's threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.disk_threads, work)
 
     def ready(self) -> dict[str, object]:
         return {

@@ -166,6 +166,10 @@ class Outward:
                     self._call_soon(partial(self._hub.healed, path))
                 continue
             is_folder = stat.kind is Kind.FOLDER
+            if is_folder:
+                self._list_unshared(path)
+            if path == ROOT:
+                continue  # touched for a name that is no path; the folder itself has no entry
             found.add(path)
             for above in ancestors(path):
                 if above in found or above in above_found or view.base(above) is not None:
@@ -181,6 +185,26 @@ class Outward:
                 found.update(each for each, _ in self._walked(path))
         ordered = sorted(found | above_found, key=tree_key)
         return [ordered[at : at + SCAN_BATCH_PATHS_MAX] for at in range(0, len(ordered), SCAN_BATCH_PATHS_MAX)]
+
+    def _list_unshared(self, folder: RelPath) -> None:
+        """In a worker thread: names right in a folder that cannot be shared come with no event of their own (they are
+        no paths), nor does their going away: what is there now is told, what was told before is healed."""
+        skip = self._rules.skip
+        found = walk(self._root, folder, lambda each, is_folder: each != folder and (is_folder or skip(each, False)))
+        problems = [each for each in found if isinstance(each, Problem)]
+        self._call_soon(partial(self._listed, folder, problems))
+
+    def _listed(self, folder: RelPath, problems: list[Problem]) -> None:
+        there = {problem.path for problem in problems}
+        for problem in self._hub.unshared():
+            if (
+                problem.reason is Reason.NAME_NOT_ALLOWED
+                and problem.path.rpartition("/")[0] == folder
+                and problem.path not in there
+            ):
+                self._hub.healed(problem.path)
+        for problem in problems:
+            self._hub.trouble(problem, inward=False)
 
     def _walked(self, under: RelPath, unseen: list[RelPath] | None = None) -> Iterator[tuple[RelPath, Stat]]:
         for each in walk(self._root, under, self._rules.skip):

@@ -35,10 +35,10 @@ from meerkat.node.hub import Hub
 from meerkat.node.ports import Connection
 from meerkat.node.pull import Puller, Source
 from meerkat.node.registry import Registry
+from meerkat.node.surroundings import Network
 from meerkat.node.tasks import Tasks, until
 from meerkat.node.transfer import Transfer
-from meerkat.wire.client import DialFailed, dial
-from meerkat.wire.identity import Identity
+from meerkat.wire.client import DialFailed
 
 log = logging.getLogger("meerkat.peers")
 
@@ -64,7 +64,8 @@ class Peers:
 
     def __init__(
         self,
-        identity: Identity,
+        self_id: NodeId,
+        network: Network,
         registry: Registry,
         books: Books,
         gossip: Gossip,
@@ -77,7 +78,8 @@ class Peers:
         on_links_changed: Callable[[], None],
         on_outrun: Callable[[int], None],
     ) -> None:
-        self._identity = identity
+        self._self_id = self_id
+        self._network = network
         self._registry = registry
         self._books = books
         self._gossip = gossip
@@ -88,7 +90,7 @@ class Peers:
         self._run = run
         self._on_links_changed = on_links_changed
         self._on_outrun = on_outrun
-        self._overlay = Overlay(identity.node, rng)
+        self._overlay = Overlay(self_id, rng)
         self._liveness = Liveness()
         self._links: dict[NodeId, Linked] = {}
         self._dialling: set[NodeId] = set()
@@ -120,7 +122,7 @@ class Peers:
 
     def roster_changed(self) -> None:
         """Members came or went, or told new addresses."""
-        members = set(self._registry.members()) - {self._identity.node}
+        members = set(self._registry.members()) - {self._self_id}
         self._overlay.members(members, asyncio.get_running_loop().time())
         parts = self._registry.fresh_parts()
         for node, link in list(self._links.items()):
@@ -207,7 +209,7 @@ class Peers:
 
     async def _try(self, address: str, member: Member) -> Connection | DialFailed:
         try:
-            return await dial(address, member, self._identity, DIAL_TIMEOUT_S)
+            return await self._network.dial(address, member)
         except DialFailed as failure:
             return failure  # nothing unexpected: an address that does not answer
 
@@ -249,7 +251,7 @@ class Peers:
         await connection.link.send(
             Hello(
                 pool=self._registry.pool,
-                node=self._identity.node,
+                node=self._self_id,
                 run=self._run,
                 version_min=PROTOCOL_VERSION_MIN,
                 version_max=PROTOCOL_VERSION_MAX,
@@ -286,7 +288,7 @@ class Peers:
         old = self._links.get(connection.peer)
         if old is None or old.hello.run != hello.run:
             return False
-        return not keep_which(self._identity.node, connection.peer, old.connection.dialled, connection.dialled)
+        return not keep_which(self._self_id, connection.peer, old.connection.dialled, connection.dialled)
 
     async def _attend(self, link: Linked) -> None:
         node, connection, hello = link.connection.peer, link.connection, link.hello
@@ -367,6 +369,12 @@ class Peers:
         )
         self._on_links_changed()
         self._wake.set()
+
+    async def _dismiss(self, link: Linked, parts: list[RosterPart]) -> None:
+        """The last that a removed member hears is the proof that it was removed; without it, it would dial for ever."""
+        for part in parts:
+            await _send(link.connection, part)
+        await self._cut(link, Bye("refused", "you are not a member any more"))
 
     async def _cut(self, link: Linked, farewell: Bye) -> None:
         await _send(link.connection, farewell)

@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from meerkat.disk.root import Root, stat_of
 from meerkat.disk.stage import Stage
+from meerkat.disk.trash import Trash
 from meerkat.model.frame import Piece
 from meerkat.model.ids import Digest
 from meerkat.model.limits import CHUNK_BYTES_MAX
@@ -27,12 +28,14 @@ class Partials(Protocol):
     def staged(self, content: Digest) -> list[str]: ...
 
 
-def serve(view: View, root: Root, stage: Stage, partials: Partials, pieces: tuple[Piece, ...]) -> list[bytes | None]:
+def serve(
+    view: View, root: Root, stage: Stage, trash: Trash, partials: Partials, pieces: tuple[Piece, ...]
+) -> list[bytes | None]:
     """The bytes of each piece, or None where this node cannot give them."""
-    return [_piece(view, root, stage, partials, piece) for piece in pieces]
+    return [_piece(view, root, stage, trash, partials, piece) for piece in pieces]
 
 
-def _piece(view: View, root: Root, stage: Stage, partials: Partials, piece: Piece) -> bytes | None:
+def _piece(view: View, root: Root, stage: Stage, trash: Trash, partials: Partials, piece: Piece) -> bytes | None:
     if piece.recipe:
         packed = view.recipe(piece.object)
         return None if packed is None else packed[piece.offset : piece.offset + piece.length]
@@ -42,6 +45,11 @@ def _piece(view: View, root: Root, stage: Stage, partials: Partials, piece: Piec
             return data
     for name in partials.staged(piece.object):
         data = stage.read(name, piece.offset, piece.length)
+        if len(data) == piece.length and blake3(data).digest() == piece.digest:
+            return data
+    kept = trash.find(piece.object)  # somebody may want a past version back, or lack a loser's bytes
+    if kept is not None:
+        data = trash.read(kept, piece.offset, piece.length)
         if len(data) == piece.length and blake3(data).digest() == piece.digest:
             return data
     return None

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+from meerkat.model.fault import Fault
+
 log = logging.getLogger("meerkat.tasks")
 
 
@@ -41,7 +43,10 @@ class Tasks:
         error = task.exception()
         if error is None:
             return
-        log.error("task %s failed", task.get_name(), exc_info=error)
+        if isinstance(error, Fault):  # expected trouble, which whoever awaits the task is told
+            log.info("task %s ended: %s", task.get_name(), error.message)
+        else:
+            log.error("task %s failed", task.get_name(), exc_info=error)
         if (vital or isinstance(error, self._fatal)) and not self.failed.done():
             self.failed.set_exception(error)
 

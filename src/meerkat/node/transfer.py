@@ -18,6 +18,7 @@ from blake3 import blake3
 from meerkat.core import fetch
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
+from meerkat.disk.trash import Trash
 from meerkat.model.dot import Dot
 from meerkat.model.frame import Cancel, CarryFrame, Give, Lack, LinkLost, Piece, PieceAsk
 from meerkat.model.ids import Digest, NodeId
@@ -49,6 +50,7 @@ class Transfer:
         self,
         root: Root,
         stage: Stage,
+        trash: Trash,
         books: Books,
         hub: Hub,
         threads: ThreadPoolExecutor,
@@ -57,6 +59,7 @@ class Transfer:
     ) -> None:
         self._root = root
         self._stage = stage
+        self._trash = trash
         self._books = books
         self._hub = hub
         self._threads = threads
@@ -114,7 +117,9 @@ class Transfer:
     async def _serve(self, pipe: Pipe[CarryFrame], ask: PieceAsk, slots: asyncio.Semaphore) -> None:
         try:
             answers = await self._in_thread(
-                lambda: self._books.read_here(lambda view: serve(view, self._root, self._stage, self, ask.pieces))
+                lambda: self._books.read_here(
+                    lambda view: serve(view, self._root, self._stage, self._trash, self, ask.pieces)
+                )
             )
             frames: list[Give] = []
             lacking = into_messages(

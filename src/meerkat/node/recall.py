@@ -1,0 +1,78 @@
+"""The verbs with which people look back and put things right: history, restore, diff, resolve, scrub."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meerkat.model.fault import Exit, Fault
+from meerkat.model.limits import HISTORY_ROWS_MAX
+from meerkat.model.path import ROOT, RelPath
+from meerkat.node.arguments import Json, number, paths_in, text
+from meerkat.node.history import kept_by_content, rows, version_name
+from meerkat.wire.control import Result
+
+if TYPE_CHECKING:
+    from meerkat.node.node import Node
+
+Answers = AsyncIterator[Json | Result]
+
+
+class Recall:
+    """Answers these verbs for one node."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self.verbs: dict[str, Callable[[Json], Answers]] = {
+            "history": self._history,
+            "restore": self._restore,
+            "diff": self._diff,
+            "resolve": self._resolve,
+            "scrub": self._scrub,
+        }
+
+    async def _history(self, arguments: Json) -> Answers:
+        node = self._node
+        path = _path(arguments) if arguments.get("path") else None
+        limit = min(HISTORY_ROWS_MAX, int(number(arguments, "limit", 50)))
+        deleted = bool(arguments.get("deleted"))
+        kept = await node.in_thread(lambda: kept_by_content(node.trash))
+        names = {each: member.name for each, member in node.registry.members().items()}
+        shown = await node.books.read(lambda view: rows(view, view.changes(path, limit, deleted=deleted), kept, names))
+        yield Result(shown)  # type: ignore[arg-type]  # the contract wants a list here
+
+    async def _restore(self, arguments: Json) -> Answers:
+        path = _path(arguments)
+        wanted = arguments.get("version")
+        name = str(wanted) if wanted else None
+        to = arguments.get("to")
+        if to:
+            version = await self._node.restorer.export(path, name, Path(str(to)))
+        else:
+            version = await self._node.restorer.restore(path, name)
+        yield Result({"path": path, "version": version_name(version), "size": version.size, "to": to or None})
+
+    async def _diff(self, arguments: Json) -> Answers:
+        yield Result(await self._node.judge.diff(_path(arguments)))  # type: ignore[arg-type]  # a list, as above
+
+    async def _resolve(self, arguments: Json) -> Answers:
+        yield Result(await self._node.judge.resolve(_path(arguments), text(arguments, "keep")))
+
+    async def _scrub(self, arguments: Json) -> Answers:
+        began = time.monotonic()
+        files = size = 0
+        rotten: list[Json] = []
+        for path in paths_in(arguments) or [ROOT]:
+            report = await self._node.scrub.run(path)
+            files += report.files
+            size += report.bytes
+            rotten += [{"path": each.path, "healed": each.healed, "text": each.text} for each in report.rotten]
+        seconds = round(time.monotonic() - began, 3)
+        yield Result({"files": files, "bytes": size, "seconds": seconds, "rotten": rotten})
+
+
+def _path(arguments: Json) -> RelPath:
+    found = paths_in({"paths": [arguments.get("path")]})
+    if len(found) != 1:
+        raise Fault("usage", "one path is needed", exit_code=Exit.USAGE)
+    return found[0]
