@@ -107,7 +107,7 @@ def no_height(patches: pytest.MonkeyPatch) -> None:
 
 def author_in_name(patches: pytest.MonkeyPatch) -> None:
     """The copy is named after whose version it is."""
-    honest = ledger.plan
+    honest = planning.plan
 
     def plan(path: RelPath, siblings: Siblings, base: Base | None, living_below: bool) -> Step:
         step = honest(path, siblings, base, living_below)
@@ -121,7 +121,7 @@ def author_in_name(patches: pytest.MonkeyPatch) -> None:
 
 def holder_only(patches: pytest.MonkeyPatch) -> None:
     """Only who shows the loser ever deals with it."""
-    honest = ledger.plan
+    honest = planning.plan
 
     def plan(path: RelPath, siblings: Siblings, base: Base | None, living_below: bool) -> Step:
         step = honest(path, siblings, base, living_below)
@@ -291,7 +291,7 @@ def no_snapshot(patches: pytest.MonkeyPatch) -> None:
 
 def late_resolve(patches: pytest.MonkeyPatch) -> None:
     """The winner is put down first, the loser's copy is made when somebody gets to it."""
-    honest = ledger.plan
+    honest = planning.plan
 
     def plan(path: RelPath, siblings: Siblings, base: Base | None, living_below: bool) -> Step:
         step = honest(path, siblings, base, living_below)

@@ -21,7 +21,7 @@ from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.model.dot import Author, Dot, joined
-from meerkat.model.frame import LinkLost
+from meerkat.model.frame import CarryFrame, LinkLost
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.path import MARKER, ROOT, RelPath
 from meerkat.model.version import Base, Entry, Kind, Siblings, Version
@@ -248,6 +248,10 @@ class Rooms:
         """What lies in the trash, by the path where it stood."""
         return {kept.path: (self.folder / MARKER / "trash" / kept.id).read_bytes() for kept in self.trash.entries()}
 
+    def trashed(self) -> set[bytes]:
+        """The bytes of everything in the trash, wherever it stood."""
+        return {(self.folder / MARKER / "trash" / kept.id).read_bytes() for kept in self.trash.entries()}
+
     async def scan(self, under: str = "") -> ScanReport:
         return await self.outward.scan(RelPath(under))
 
@@ -275,6 +279,8 @@ class Rooms:
 
     def carry(self, other: "Rooms") -> None:
         """Join both with a stream for content."""
+        mine: Tube[CarryFrame]
+        theirs: Tube[CarryFrame]
         mine, theirs = tube()
         for rooms, peer, end in ((self, other, mine), (other, self, theirs)):
             rooms.tasks.spawn("carry", attending(rooms.transfer.attend(peer.node, end)))

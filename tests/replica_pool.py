@@ -19,6 +19,7 @@ from typing import Self
 import pytest
 from replicas import Between, Clock, Replica, quiet, text_content
 
+from meerkat.core.compare import Change
 from meerkat.core.merge import dots_of
 from meerkat.core.plan import KeepLoser
 from meerkat.core.resolve import view as outlook_of
@@ -101,7 +102,7 @@ class Pool:
         """Note each dot that is given, and that none is given twice."""
         write, keep_loser = ledger.write, ledger.keep_loser
 
-        def noting(tx: Tx, path: RelPath, change: ledger.Change) -> Dot:
+        def noting(tx: Tx, path: RelPath, change: Change) -> Dot:
             dot = write(tx, path, change)
             if dot in self.dots:
                 raise Violation(f"{dot} was given twice")
@@ -379,7 +380,7 @@ class Pool:
 def _abandon(replica: Replica, path: RelPath, content: Content) -> None:
     with replica.index.write() as tx:
         gone = frozenset(dots_of(tx.siblings(path), content))
-        ledger.write(tx, path, ledger.Change(Version(Kind.TOMBSTONE, height=1), gone))
+        ledger.write(tx, path, Change(Version(Kind.TOMBSTONE, height=1), gone))
 
 
 def chance(rng: random.Random, share: float) -> Callable[[], bool]:

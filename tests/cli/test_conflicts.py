@@ -33,7 +33,7 @@ def test_each_version_is_named(node: Any, capsys: pytest.CaptureFixture[str]) ->
     assert "1 file with more than one version" in out
     assert "  plan.conflict-3f9a12c4.md  nas  –" in out
     assert "3.9 kB" in out
-    assert "delete the other" in out
+    assert "meerkat resolve PATH --keep" in out
 
 
 def test_check_is_7_when_there_are_some(node: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from node_rooms import WITHIN_S, Rooms, file_version, path, until
 
 from meerkat.disk.root import Root
 from meerkat.disk.scan import Sight
+from meerkat.disk.scan import look as look_at
 from meerkat.disk.watch import Overflowed, Touched
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.limits import MIB
@@ -180,7 +181,7 @@ def test_a_file_that_changes_while_it_is_read_is_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said that it waits, and when it is quiet its whole content is taken."""
-    real, looks = outward_room.look, 0
+    real, looks = look_at, 0
 
     def look(root: Root, name: RelPath, known: Base | None) -> Sight:
         nonlocal looks

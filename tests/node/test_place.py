@@ -13,8 +13,9 @@ from node_rooms import LONG_AGO_NS, Rooms, file_version, folder_version, path, t
 
 from meerkat.core.resolve import copy_path
 from meerkat.disk import commit
+from meerkat.disk.trouble import blocked
 from meerkat.model.path import MARKER
-from meerkat.model.problem import Reason
+from meerkat.model.problem import PathBlocked, Reason
 from meerkat.model.version import Kind, Version
 from meerkat.node.place import stage_name
 
@@ -192,9 +193,9 @@ def test_renames_that_may_not_be_durable_are_not_recorded(tmp_path: Path, monkey
     """When the disk cannot say that a rename is durable, the index does not claim it; the next look finds it."""
 
     def fail(root: object, paths: object) -> None:
-        raise commit.PathBlocked(commit_problem)
+        raise PathBlocked(commit_problem)
 
-    commit_problem = commit.blocked("", OSError(5, "Input/output error")).problem
+    commit_problem = blocked("", OSError(5, "Input/output error")).problem
 
     async def scene(ada: Rooms) -> None:
         await known_here(ada)

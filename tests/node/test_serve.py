@@ -128,7 +128,10 @@ def test_what_is_still_being_assembled_is_given_in_parts(tmp_path: Path) -> None
             Piece(content, at, 1000, Digest(blake3(data).digest())) for at, data in ((0, first), (1000, second))
         )
         partials = Partials(content, "big.1")
-        assert await ada.books.read(lambda view: serve(view, ada.root, ada.stage, ada.trash, partials, pieces)) == [first, None]
+        assert await ada.books.read(lambda view: serve(view, ada.root, ada.stage, ada.trash, partials, pieces)) == [
+            first,
+            None,
+        ]
 
     run(tmp_path, scene)
 

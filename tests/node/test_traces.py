@@ -478,7 +478,7 @@ def the_copy_comes_first() -> None:
 
 
 def bytes_left_in_the_stage() -> None:
-    """F11: an exchange had brought out a person's bytes, the process died, the index was lost: they are in the trash."""
+    """F11: an exchange brought out a person's bytes, the process died, the index was lost: they are in the trash."""
     with Pool(2) as pool:
         pool.save("a", "f", "old")
         pool.pull("b", "a")

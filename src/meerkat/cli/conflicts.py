@@ -38,7 +38,7 @@ def conflict_lines(shown: list[dict[str, Any]], at: datetime) -> list[str]:
         rows: list[list[Cell | str]] = [
             [
                 neutral(str(copy["path"])),
-                neutral(str(copy.get("node") or "–")),
+                neutral(str(copy.get("name") or copy.get("node") or "–")),
                 ago(copy.get("at"), at),
                 size(int(copy.get("size") or 0)),
             ]

@@ -80,7 +80,7 @@ class Control:
 
     async def _conflicts(self, _: Json) -> Answers:
         node = self._node
-        found = await node.books.read(lambda view: list_conflicts(view, node.identity.node))
+        found = await node.books.read(lambda view: list_conflicts(view, node.registry.name_of))
         yield Result(found)  # type: ignore[arg-type]  # the contract wants a list here
 
     async def _events(self, arguments: Json) -> Answers:
