@@ -18,8 +18,8 @@ from meerkat.cli.main import root
 HOUSE = Path(__file__).resolve().parent.parent
 SOURCE = HOUSE / "src" / "meerkat"
 ROOMS = ("model", "core", "disk", "store", "wire", "node", "cli")
-MODULE_LINES_MAX = 450
-FUNCTION_LINES_MAX = 90
+MODULE_LINES_MAX = 480
+FUNCTION_LINES_MAX = 100
 
 WITHOUT_OWN_TEST: dict[str, str] = {
     "model/config.py": "fields only; tests/cli/test_start.py fills them",
