@@ -122,9 +122,6 @@ class Outward:
         return asyncio.get_running_loop().time()
 
     async def _take_in_due(self, due: list[RelPath]) -> None:
-        if ROOT in due:  # something in it whose name is no path: only a walk can tell of it
-            due = [path for path in due if path]
-            self._scan_due = True
         report = ScanReport()
         skipped = self._rules.skip
         wanted = [path for path in due if not any(skipped(each, True) for each in ancestors(path))]
