@@ -11,6 +11,7 @@ from meerkat.core import merge as merging
 from meerkat.core.compare import Change, adopt, compare, touched
 from meerkat.core.plan import Remove, Retouch, Settled, Step, plan
 from meerkat.core.resolve import is_copy
+from meerkat.core.resolve import view as outlook_of
 from meerkat.disk.scan import Sight
 from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.path import RelPath, tree_key
@@ -258,15 +259,17 @@ def keep_loser(tx: Tx, path: RelPath, content: Content, copy: RelPath, copy_base
             with an edit of it), or this disk shows it there.
 
     Returns:
-        False when the loser was gone already, or when the copy has gone since somebody looked: nothing was written.
+        False when it is gone or no loser any more (news may have made it the winner: its tombstone would take the
+        path away, though nobody deleted it), or when the copy has gone since somebody looked: nothing was written.
     """
     siblings = tx.siblings(path)
     dots = merging.dots_of(siblings, content)
-    if not dots:
-        return False
-    at_copy = tx.siblings(copy)
     if copy_base is not None:
         tx.put_base(copy, copy_base)
+    if content not in (item.content for item in outlook_of(siblings, tx.has_living_below(path)).losers):
+        refresh(tx, copy)  # what was put there is nobody's now, and goes again
+        return False
+    at_copy = tx.siblings(copy)
     shown = tx.base(copy)
     kept = merging.is_kept(at_copy, content)
     if not kept and (shown is None or shown.content != content):

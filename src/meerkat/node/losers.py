@@ -59,6 +59,11 @@ class Losers:
         (job,) = jobs
         assert isinstance(job.step, KeepLoser)
         loser, copy = job.step.loser, job.step.copy
+        if job.step.holder and job.base is not None:
+            shown = await self._in_thread(partial(self._root.lstat, job.path))
+            if shown != job.base.stat:  # written since, or not looked at yet: what a person did comes first
+                self._look_again([job.path])
+                return [Outcome(job.path, later=True)]
         for _ in range(COPY_NAMES_TRIED_MAX):
             siblings, base = await self._books.read(partial(_at, copy))
             seen = await self._in_thread(partial(self._root.lstat, copy))
