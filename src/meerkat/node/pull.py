@@ -210,7 +210,8 @@ class Puller:
                 log.warning("%s knows more of this node's writes than this node: a new epoch", source.node)
             entries = tx.aside(number) if number is not None else iter(held)
             how = ledger.merge_everything if end.full else ledger.merge_entries
-            changed = how(tx, entries, end.context, end.floor, dots_allowed=not recovering)
+            # A whole index is what a recovery waits for (R11): with it, what was superseded may be retracted (R6).
+            changed = how(tx, entries, end.context, end.floor, dots_allowed=end.full or not recovering)
             if number is not None:
                 tx.drop_aside(number)
             return changed
