@@ -34,10 +34,30 @@ def heal_intents(root: Root, stage: Stage, trash: Trash, tx: Tx) -> int:
             # The next start tries again; meanwhile the path is looked at like any other, which can at worst take
             # what stands there for a person's doing: nothing is lost.
             log.error("%s: a commit that was cut off cannot be ended: %s", intent.path, error)
+            _out_of_reach(stage, intent)
             continue
         tx.clear_intent(intent.path)
         tx.set_pending(intent.path)
+    if intents:
+        _make_durable(root, [intent.path for intent in intents])
     return len(intents)
+
+
+def _out_of_reach(stage: Stage, intent: Intent) -> None:
+    """What came out lies under the name of a download, which may be dropped or begun anew: give it another."""
+    try:
+        if stage.inode(intent.stage) not in (None, intent.inode):
+            stage.rename(intent.stage, f"{intent.stage}.out")
+    except PathBlocked as error:
+        log.error("%s stays in the stage as %s: %s", intent.path, intent.stage, error)
+
+
+def _make_durable(root: Root, paths: list[RelPath]) -> None:
+    """Before the index forgets the intents, the disk must remember what the index then believes."""
+    try:
+        commit.sync_parents(root, paths)
+    except PathBlocked as error:
+        log.error("what was healed could not be made durable: %s", error)
 
 
 def _heal_one(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> None:
@@ -128,7 +148,9 @@ def clean_stage(stage: Stage, trash: Trash, *, index_lost: bool, wanted: Callabl
             if content is None:
                 continue
             verified = partial is not None and content.kind is Kind.FILE and content.ident.hex()[:40] == partial[1]
-            if verified or content.kind is Kind.FOLDER or (content.kind is Kind.SYMLINK and name.startswith("link.")):
+            # A link says nothing of who made it: without intents it may be one that an exchange brought out.
+            made = content.kind is Kind.SYMLINK and name.startswith("link.") and not index_lost
+            if verified or content.kind is Kind.FOLDER or made:
                 stage.drop(name)
             else:
                 _to_trash(stage, trash, name, RelPath(name))
