@@ -21,7 +21,7 @@ from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.model.dot import Author, Dot, joined
-from meerkat.model.frame import CarryFrame, LinkLost
+from meerkat.model.frame import CarryFrame, IndexFrame, LinkFrame, LinkLost
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.path import MARKER, ROOT, RelPath
 from meerkat.model.version import Base, Entry, Kind, Siblings, Version
@@ -125,7 +125,16 @@ class Tube(Generic[Frame]):
             end.arriving.put_nowait(None)
 
 
-def tube(of: type[Frame] | None = None, room: int = 0) -> tuple[Tube[Frame], Tube[Frame]]:
+class Streams(Generic[Frame]):
+    """Which frames a stream carries, for whoever checks types."""
+
+
+CARRIED: Streams[CarryFrame] = Streams()
+ASKED: Streams[IndexFrame] = Streams()
+LINKED: Streams[LinkFrame] = Streams()
+
+
+def tube(of: Streams[Frame], room: int = 0) -> tuple[Tube[Frame], Tube[Frame]]:
     """Both ends of a stream; `room`: how many frames may be under way each way (0: any number)."""
     one, other = Tube[Frame](room), Tube[Frame](room)
     one.other, other.other = other, one
@@ -281,7 +290,7 @@ class Rooms:
         """Join both with a stream for content."""
         mine: Tube[CarryFrame]
         theirs: Tube[CarryFrame]
-        mine, theirs = tube()
+        mine, theirs = tube(CARRIED)
         for rooms, peer, end in ((self, other, mine), (other, self, theirs)):
             rooms.tasks.spawn("carry", attending(rooms.transfer.attend(peer.node, end)))
 
