@@ -9,7 +9,7 @@ import base64
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -78,6 +78,14 @@ async def until(what: str, look: Callable[[], object]) -> None:
     """Wait until `look` answers something true."""
     deadline = asyncio.get_running_loop().time() + WITHIN_S
     while not look():
+        assert asyncio.get_running_loop().time() < deadline, f"never: {what}"
+        await asyncio.sleep(0.01)
+
+
+async def eventually(what: str, ask: Callable[[], Awaitable[object]]) -> None:
+    """As `until`, for what has to be asked."""
+    deadline = asyncio.get_running_loop().time() + WITHIN_S
+    while not await ask():
         assert asyncio.get_running_loop().time() < deadline, f"never: {what}"
         await asyncio.sleep(0.01)
 
