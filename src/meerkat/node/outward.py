@@ -363,7 +363,9 @@ class Outward:
 
     def _could_not_look(self, path: RelPath, problem: Problem) -> None:
         if problem.reason is Reason.CHANGED_WHILE_READING:
-            self._settle.touched(path, False, self._now())
+            # Not "still open": whoever has it open is heard again, and a file that was replaced meanwhile must not wait
+            # as long as one that is written for hours.
+            self._settle.touched(path, True, self._now())
             self._wake.set()
         self._hub.trouble(problem, inward=False)
 
