@@ -1,10 +1,12 @@
-"""Merging replicas of a path: the laws that make any order of pulls end alike, and what a write leaves behind."""
+"""How replicas of a path become one: the laws of the merge rule, what a write passes on, what is retracted."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import siblings as sibling_sets
+from strategies import digests, siblings, vectors, versions
 
 from meerkat.core.merge import (
     delta_is_legal,
@@ -17,167 +19,248 @@ from meerkat.core.merge import (
     supersede,
     tombstones,
 )
-from meerkat.model.dot import Author, Dot, joined, knows
+from meerkat.model.dot import Author, Dot, Vector, joined, knows
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.limits import HIST_MARKS_MAX
-from meerkat.model.version import Content, Kind, Siblings, Version
+from meerkat.model.version import FOLDER, Content, Kind, Siblings, Version
 
-A, B = (Author(NodeId(letter * 32), 1) for letter in "ab")
-
-
-def file(number: int, height: int = 1, *, weak: bool = False, hist: tuple[bytes, ...] = ()) -> Version:
-    return Version(Kind.FILE, size=number, digest=Digest(bytes([number]) * 32), height=height, weak=weak, hist=hist)
+A, B, C = (Author(NodeId(letter * 32), 1) for letter in "abc")
+ONE, TWO, THREE = (Version(Kind.FILE, digest=Digest(bytes([number]) * 32)) for number in (1, 2, 3))
+GONE = Version(Kind.TOMBSTONE)
 
 
-def content(number: int) -> Content:
-    return file(number).content
+# ---- R2: merging
 
 
-class Replica:
-    """One path at one node: siblings and context."""
-
-    def __init__(self, author: Author) -> None:
-        self.author = author
-        self.siblings: Siblings = {}
-        self.context: dict[Author, int] = {}
-
-    def write(self, version: Version, seen: int) -> None:
-        """Write, replacing the first `seen` siblings (what the person saw)."""
-        seq = self.context.get(self.author, 0) + 1
-        replaced = sorted(self.siblings)[:seen]
-        self.siblings = replace(self.siblings, replaced, Dot(self.author, seq), version)
-        self.context[self.author] = seq
-
-    def pull(self, other: "Replica") -> None:
-        self.siblings = merge(self.siblings, other.siblings, self.context, other.context)
-        self.context = joined(self.context, other.context)
-
-
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("write"), st.integers(0, 2), st.integers(0, 3)),
-        st.tuples(st.just("delete"), st.integers(0, 2), st.integers(0, 3)),
-        st.tuples(st.just("pull"), st.integers(0, 2), st.integers(0, 2)),
-    ),
-    max_size=14,
+@pytest.mark.parametrize(
+    ("mine", "theirs", "mine_known", "theirs_known", "merged"),
+    [
+        ({}, {}, {}, {}, {}),
+        ({Dot(A, 1): ONE}, {Dot(A, 1): ONE}, {A: 1}, {A: 1}, {Dot(A, 1): ONE}),
+        ({}, {Dot(A, 1): ONE}, {}, {A: 1}, {Dot(A, 1): ONE}),
+        ({}, {Dot(A, 1): ONE}, {A: 1}, {A: 1}, {}),
+        ({Dot(A, 1): ONE}, {}, {A: 1}, {}, {Dot(A, 1): ONE}),
+        ({Dot(A, 1): ONE}, {}, {A: 1}, {A: 1}, {}),
+        ({Dot(A, 1): ONE}, {Dot(B, 1): TWO}, {A: 1}, {B: 1}, {Dot(A, 1): ONE, Dot(B, 1): TWO}),
+        ({Dot(A, 1): ONE}, {Dot(B, 1): TWO}, {A: 1}, {A: 1, B: 1}, {Dot(B, 1): TWO}),
+        ({Dot(A, 1): ONE}, {Dot(B, 1): GONE}, {A: 1}, {A: 1, B: 1}, {Dot(B, 1): GONE}),
+        ({Dot(A, 1): ONE}, {Dot(B, 1): GONE}, {A: 1}, {B: 1}, {Dot(A, 1): ONE, Dot(B, 1): GONE}),
+        ({Dot(A, 1): ONE}, {Dot(B, 1): ONE}, {A: 1}, {B: 1}, {Dot(A, 1): ONE, Dot(B, 1): ONE}),
+    ],
+    ids=[
+        "nothing",
+        "both have it",
+        "new to us",
+        "we had replaced it",
+        "new to them",
+        "they have replaced it",
+        "concurrent",
+        "they have overwritten ours",
+        "they have deleted ours",
+        "deleted without having seen ours",
+        "twins stay two dots",
+    ],
 )
+def test_merge(mine: Siblings, theirs: Siblings, mine_known: Vector, theirs_known: Vector, merged: Siblings) -> None:
+    """A dot stays unless the other side knows it and has it no more; nothing else decides."""
+    assert merge(mine, theirs, mine_known, theirs_known) == merged
+    assert merge(theirs, mine, theirs_known, mine_known) == merged
 
 
-def played(moves: Sequence[tuple[str, int, int]]) -> list[Replica]:
-    replicas = [Replica(Author(NodeId(letter * 32), 1)) for letter in "abc"]
-    for number, (what, who, how) in enumerate(moves):
-        if what == "pull":
-            replicas[who].pull(replicas[how])
-        else:
-            version = file(number + 1) if what == "write" else Version(Kind.TOMBSTONE)
-            replicas[who].write(version, how)
-    return replicas
+@dataclasses.dataclass(frozen=True)
+class Replica:
+    """One path at one node: its siblings, and everything that the node has heard of."""
+
+    siblings: Siblings
+    context: Mapping[Author, int]
+
+    def met(self, other: "Replica") -> "Replica":
+        merged = merge(self.siblings, other.siblings, self.context, other.context)
+        return Replica(merged, joined(self.context, other.context))
 
 
-def joint(replicas: Sequence[Replica]) -> tuple[Siblings, dict[Author, int]]:
-    result = Replica(Author(NodeId("z" * 32), 1))
-    for replica in replicas:
-        result.pull(replica)
-    return result.siblings, result.context
+ACTIONS = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.integers(0, 2),
+        st.sets(st.integers(0, 3), max_size=3),
+        st.sampled_from([ONE, TWO, THREE, GONE]),
+    ),
+    max_size=12,
+)
+"""(who, whom it hears: itself means a write, which of its siblings the write replaces, what is written)."""
 
 
-@given(steps)
-def test_every_order_of_pulls_ends_alike(moves: list[tuple[str, int, int]]) -> None:
-    """Merging is commutative and associative over whatever replicas can come to hold."""
-    one, two, three = played(moves)
-    ends = [joint(order) for order in ((one, two, three), (three, two, one), (two, three, one))]
-    assert ends[0] == ends[1] == ends[2]
-
-
-@given(steps)
-def test_pulling_twice_changes_nothing(moves: list[tuple[str, int, int]]) -> None:
-    """Merging is idempotent."""
-    one, two, _ = played(moves)
-    one.pull(two)
-    before = dict(one.siblings), dict(one.context)
-    one.pull(two)
-    assert (one.siblings, one.context) == before
-
-
-@given(steps)
-def test_only_a_write_that_saw_a_dot_takes_it_away(moves: list[tuple[str, int, int]]) -> None:
-    """What nobody has replaced is in the merge of all."""
-    replicas = [Replica(Author(NodeId(letter * 32), 1)) for letter in "abc"]
-    given_dots: set[Dot] = set()
-    gone: set[Dot] = set()
-    for number, (what, who, how) in enumerate(moves):
-        if what == "pull":
-            replicas[who].pull(replicas[how])
+def grown(actions: list[tuple[int, int, set[int], Version]]) -> tuple[Replica, Replica, Replica]:
+    """Three replicas with a past that is possible: each writes over some of what it has, or hears another."""
+    replicas = [Replica({}, {}) for _ in range(3)]
+    for at, other, chosen, version in actions:
+        mine = replicas[at]
+        if other != at:
+            replicas[at] = mine.met(replicas[other])
             continue
-        gone |= set(sorted(replicas[who].siblings)[:how])
-        replicas[who].write(file(number + 1) if what == "write" else Version(Kind.TOMBSTONE), how)
-        given_dots.add(Dot(replicas[who].author, replicas[who].context[replicas[who].author]))
-    assert set(joint(replicas)[0]) == given_dots - gone
+        author = (A, B, C)[at]
+        dot = Dot(author, mine.context.get(author, 0) + 1)
+        seen = [each for number, each in enumerate(sorted(mine.siblings)) if number in chosen]
+        replicas[at] = Replica(replace(mine.siblings, seen, dot, version), {**mine.context, author: dot.seq})
+    return replicas[0], replicas[1], replicas[2]
 
 
-def test_the_merge_rule_case_by_case() -> None:
-    """Both have it: kept. One has it and the other never heard of it: kept. The other covers and lacks it: dropped."""
-    both, mine, theirs, dropped = Dot(A, 1), Dot(A, 2), Dot(B, 1), Dot(B, 2)
-    ours = {both: file(1), mine: file(2), dropped: file(4)}
-    others = {both: file(1), theirs: file(3)}
-    merged = merge(ours, others, {A: 2, B: 0}, {A: 1, B: 2})
-    assert merged == {both: file(1), mine: file(2), theirs: file(3)}
+@given(ACTIONS)
+def test_merge_is_commutative(actions: list[tuple[int, int, set[int], Version]]) -> None:
+    """Who asks whom makes no difference."""
+    one, other, _ = grown(actions)
+    assert one.met(other) == other.met(one)
 
 
-def test_a_delta_needs_all_that_was_forgotten() -> None:
-    """Below the sender's floor absence means nothing."""
-    assert delta_is_legal({A: 3}, {A: 3})
-    assert not delta_is_legal({A: 2}, {A: 3})
-    assert not delta_is_legal({}, {A: 1})
+@given(ACTIONS)
+def test_merge_is_associative(actions: list[tuple[int, int, set[int], Version]]) -> None:
+    """In which order three meet makes no difference."""
+    one, two, three = grown(actions)
+    assert one.met(two).met(three) == one.met(two.met(three))
 
 
-def test_a_write_grows_in_height_and_remembers_what_it_replaced() -> None:
-    """R1: one more than the greatest height replaced; hist holds their hists and contents, less its own."""
-    old = {Dot(A, 1): file(1, 3, hist=(mark(content(9)),)), Dot(B, 1): file(2, 5)}
-    written = supersede(old, old, file(9))
-    assert written.height == 6
-    assert set(written.hist) == {mark(content(1)), mark(content(2))}
-    kept = supersede(old, [Dot(A, 1)], file(3, 8), keep_height=True)
-    assert kept.height == 8
-    assert supersede(old, [], file(3)).height == 1
+@given(ACTIONS)
+def test_merge_is_idempotent(actions: list[tuple[int, int, set[int], Version]]) -> None:
+    """Hearing the same twice, or oneself, changes nothing."""
+    one, two, _ = grown(actions)
+    assert one.met(one) == one
+    assert one.met(two).met(two) == one.met(two)
 
 
-def test_history_is_bounded_and_keeps_the_newest() -> None:
-    """A long edited file forgets its oldest contents first."""
-    siblings = {Dot(A, 1): file(1)}
-    for number in range(2, HIST_MARKS_MAX + 20):
-        version = supersede(siblings, siblings, file(number % 250))
-        siblings = {Dot(A, number): version}
-    (version,) = siblings.values()
-    assert len(version.hist) == HIST_MARKS_MAX
-    assert version.hist[-1] == mark(content((HIST_MARKS_MAX + 18) % 250))
+@given(ACTIONS)
+def test_merge_invents_and_forgets_nothing(actions: list[tuple[int, int, set[int], Version]]) -> None:
+    """What comes out was in one of them; what is missing was known to the side that lacked it."""
+    one, two, _ = grown(actions)
+    merged = one.met(two).siblings
+    assert merged.keys() <= one.siblings.keys() | two.siblings.keys()
+    assert all(knows(two.context, dot) and dot not in two.siblings for dot in one.siblings.keys() - merged.keys())
+    assert all(knows(one.context, dot) and dot not in one.siblings for dot in two.siblings.keys() - merged.keys())
 
 
-def test_only_what_nobody_wrote_is_retracted() -> None:
-    """R6: a weak version that another has superseded goes; a person's write never does."""
-    newer = file(2, 2, hist=(mark(content(1)),))
-    assert retractable({Dot(A, 1): file(1, weak=True), Dot(B, 1): newer}) == {Dot(A, 1)}
-    assert retractable({Dot(A, 1): file(1), Dot(B, 1): newer}) == set()
-    assert retractable({Dot(A, 1): file(1, weak=True), Dot(B, 1): file(2)}) == set()
-    assert retractable({Dot(A, 1): file(1, weak=True)}) == set()
-    deleted = Version(Kind.TOMBSTONE, height=2, hist=(mark(content(1)),))
-    assert retractable({Dot(A, 1): file(1, weak=True), Dot(B, 1): deleted}) == {Dot(A, 1)}
+@pytest.mark.parametrize(
+    ("context", "floor", "legal"),
+    [({}, {}, True), ({A: 3}, {A: 3}, True), ({A: 2}, {A: 3}, False), ({B: 9}, {A: 1}, False), ({A: 9}, {}, True)],
+)
+def test_a_delta_is_legal_above_the_floor(context: Vector, floor: Vector, legal: bool) -> None:
+    """Only who has heard of everything that the other side forgot may conclude from what a delta lacks."""
+    assert delta_is_legal(context, floor) is legal
 
 
-def test_a_copy_is_kept_where_it_lives_or_was_edited() -> None:
-    """An edit of the copy has seen its bytes; a deleted copy keeps nothing."""
-    assert is_kept({Dot(A, 1): file(1)}, content(1))
-    assert is_kept({Dot(A, 1): file(2, hist=(mark(content(1)),))}, content(1))
-    assert not is_kept({Dot(A, 1): file(2)}, content(1))
-    assert not is_kept({Dot(A, 1): Version(Kind.TOMBSTONE, hist=(mark(content(1)),))}, content(1))
+# ---- R1: what a write passes on
 
 
-@given(sibling_sets)
-def test_dots_by_content_and_tombstones_cover_everything(siblings: Siblings) -> None:
-    """Each sibling is a tombstone or is found by its content."""
-    found = tombstones(siblings)
-    for version in siblings.values():
-        if version.living:
-            found |= dots_of(siblings, version.content)
-    assert found == set(siblings)
-    assert all(knows({dot.author: dot.seq}, dot) for dot in siblings)
+def test_height_grows_along_edits() -> None:
+    """A successor stands above everything that it replaces, a first write at 1; a tombstone counts like any write."""
+    low, high = dataclasses.replace(ONE, height=3), dataclasses.replace(GONE, height=7)
+    both = {Dot(A, 1): low, Dot(B, 1): high}
+    assert supersede(both, [], TWO).height == 1
+    assert supersede(both, [Dot(A, 1)], TWO).height == 4
+    assert supersede(both, both, TWO).height == 8
+    assert supersede(both, both, dataclasses.replace(TWO, height=2), keep_height=True).height == 2
+
+
+def test_hist_names_what_was_superseded() -> None:
+    """The contents replaced and their own hists, without the successor's content; a tombstone hands hists on."""
+    old = dataclasses.replace(ONE, hist=(mark(THREE.content),))
+    siblings = {Dot(A, 1): old, Dot(B, 1): dataclasses.replace(GONE, hist=(mark(FOLDER),))}
+    expected = {mark(ONE.content), mark(THREE.content), mark(FOLDER)}
+    assert set(supersede(siblings, siblings, TWO).hist) == expected
+    assert set(supersede(siblings, siblings, GONE).hist) == expected
+    assert set(supersede(siblings, siblings, THREE).hist) == expected - {mark(THREE.content)}
+    assert supersede(siblings, [], TWO).hist == ()
+    assert supersede(siblings, [Dot(C, 9)], TWO).hist == (), "a dot that is gone already passes nothing on"
+
+
+def test_hist_keeps_the_newest_marks() -> None:
+    """A long chain of edits stays within its bound, and the last contents are still known as old."""
+    siblings: Siblings = {}
+    for number in range(3 * HIST_MARKS_MAX):
+        version = dataclasses.replace(ONE, digest=Digest(number.to_bytes(2, "big") * 16))
+        siblings = {Dot(A, number + 1): supersede(siblings, siblings, version)}
+    (last,) = siblings.values()
+    assert len(last.hist) == HIST_MARKS_MAX
+    last.ensure_valid()
+    recent = range(2 * HIST_MARKS_MAX, 3 * HIST_MARKS_MAX - 1)
+    assert {mark(Content(Kind.FILE, number.to_bytes(2, "big") * 16)) for number in recent} <= set(last.hist)
+
+
+@given(siblings, versions, st.booleans())
+def test_a_successor_is_valid_and_its_own(them: Siblings, successor: Version, keep_height: bool) -> None:
+    """Whatever it replaces, only height and hist change, and it never counts itself as superseded."""
+    result = supersede(them, them, successor, keep_height=keep_height)
+    assert dataclasses.replace(result, height=1, hist=()) == dataclasses.replace(successor, height=1, hist=())
+    assert len(result.hist) <= HIST_MARKS_MAX
+    assert not successor.living or mark(successor.content) not in result.hist
+
+
+def test_marks_tell_contents_apart() -> None:
+    """A file, a link to its digest's spelling, a folder and a tombstone of equal ident have marks of their own."""
+    ident = b"x" * 32
+    contents = [Content(kind, ident) for kind in Kind] + [FOLDER]
+    assert len({mark(content) for content in contents}) == len(contents)
+
+
+def test_replace_takes_exactly_what_was_seen() -> None:
+    """The dots named go, those that never were do no harm, the others stay, the new one is in."""
+    siblings = {Dot(A, 1): ONE, Dot(B, 1): TWO}
+    after = replace(siblings, [Dot(A, 1), Dot(C, 9)], Dot(C, 1), THREE)
+    assert after == {Dot(B, 1): TWO, Dot(C, 1): THREE}
+    assert siblings == {Dot(A, 1): ONE, Dot(B, 1): TWO}
+
+
+def test_dots_and_tombstones_are_told_apart() -> None:
+    """Twins share a content; tombstones are no content that anything could be compared with."""
+    siblings = {Dot(A, 1): ONE, Dot(B, 1): dataclasses.replace(ONE, mtime_ns=5), Dot(C, 1): GONE}
+    assert dots_of(siblings, ONE.content) == {Dot(A, 1), Dot(B, 1)}
+    assert tombstones(siblings) == {Dot(C, 1)}
+
+
+# ---- R6, R7: retracting, and what need not be kept again
+
+WEAK = dataclasses.replace(ONE, weak=True)
+OVER_ONE = dataclasses.replace(TWO, hist=(mark(ONE.content),))
+
+
+@pytest.mark.parametrize(
+    ("siblings", "gone"),
+    [
+        ({Dot(A, 1): WEAK, Dot(B, 1): OVER_ONE}, {Dot(A, 1)}),
+        ({Dot(A, 1): WEAK, Dot(B, 1): dataclasses.replace(GONE, hist=OVER_ONE.hist)}, {Dot(A, 1)}),
+        ({Dot(A, 1): ONE, Dot(B, 1): OVER_ONE}, set()),
+        ({Dot(A, 1): WEAK, Dot(B, 1): TWO}, set()),
+        ({Dot(A, 1): dataclasses.replace(WEAK, hist=OVER_ONE.hist)}, set()),
+        ({Dot(A, 1): dataclasses.replace(GONE, weak=True), Dot(B, 1): OVER_ONE}, set()),
+        ({Dot(A, 1): WEAK, Dot(B, 1): WEAK, Dot(C, 1): OVER_ONE}, {Dot(A, 1), Dot(B, 1)}),
+        ({Dot(A, 1): WEAK, Dot(B, 1): dataclasses.replace(ONE, hist=OVER_ONE.hist)}, set()),
+    ],
+    ids=["edited", "deleted", "a person's", "unrelated", "alone", "a tombstone", "twins", "written again"],
+)
+def test_retractable(siblings: Siblings, gone: set[Dot]) -> None:
+    """What no person wrote goes once somebody has superseded it; what a person wrote never does."""
+    assert retractable(siblings) == gone
+
+
+@given(siblings)
+def test_only_the_weak_are_retracted(them: Siblings) -> None:
+    """Whatever meets: what a person wrote is never in it, and neither is a tombstone."""
+    assert all(them[dot].weak and them[dot].living for dot in retractable(them))
+
+
+@given(digests)
+def test_is_kept(digest: Digest) -> None:
+    """A content needs no further name where something living holds it or is an edit of it; a tombstone does not do."""
+    content = Content(Kind.FILE, digest)
+    short = (mark(content),)
+    version = dataclasses.replace(ONE, digest=digest)
+    other = dataclasses.replace(ONE, digest=Digest(bytes(byte ^ 255 for byte in digest)))
+    assert is_kept({Dot(A, 1): version}, content)
+    assert is_kept({Dot(A, 1): dataclasses.replace(other, hist=short)}, content)
+    assert not is_kept({Dot(A, 1): dataclasses.replace(GONE, hist=short), Dot(B, 1): other}, content)
+    assert not is_kept({}, content)
+
+
+@given(vectors, vectors)
+def test_legality_is_what_dominates(context: Vector, floor: Vector) -> None:
+    """A delta is legal again as soon as the contexts have been joined."""
+    assert delta_is_legal(joined(context, floor), floor)
