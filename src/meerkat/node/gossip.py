@@ -44,6 +44,7 @@ class Gossip:
         self._books = books
         self._on_summary = on_summary
         self._hearers: dict[NodeId, Hearer] = {}
+        self._relay: asyncio.TimerHandle | None = None
         self.latest: dict[NodeId, Summary] = {}
 
     def written(self) -> None:
@@ -74,6 +75,15 @@ class Gossip:
         if known is None or stamp > (known.run, known.counter):
             self.latest[summary.node] = summary
             self._on_summary(summary)
+            if self._relay is None:
+                self._relay = asyncio.get_running_loop().call_later(SUMMARY_RELAY_S, self._relay_now)
+
+    def _relay_now(self) -> None:
+        """What was heard a moment ago is passed on to those who have not heard it by now."""
+        self._relay = None
+        for hearer in self._hearers.values():
+            if self._relayable(hearer):
+                hearer.due.set()
 
     def forget(self, node: NodeId) -> None:
         """The node has left the pool."""
