@@ -1,4 +1,4 @@
-"""The rules of ignoring come from the shared file and from this node's own."""
+"""Which paths are ignored: by the pool's shared file, and by this node's own."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from meerkat.disk.root import Root
+from meerkat.model.limits import IGNORE_FILE_BYTES_MAX
 from meerkat.model.path import RelPath
 from meerkat.node.rules import Rules
 
@@ -13,32 +14,64 @@ from meerkat.node.rules import Rules
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Root]:
     (tmp_path / ".meerkat").mkdir()
-    made = Root(tmp_path)
-    yield made
-    made.close()
+    held = Root(tmp_path)
+    yield held
+    held.close()
 
 
-def test_both_files_count_and_the_own_one_comes_last(root: Root, tmp_path: Path) -> None:
-    """This node may take back what the shared file ignores."""
-    (tmp_path / ".meerkatignore").write_text("*.o\nbuild/\n")
-    local = tmp_path / ".meerkat" / "ignore"
-    local.write_text("!keep.o\nsecret\n")
-    rules = Rules(root, local)
-    assert not rules.skip(RelPath("a.o"), False), "nothing is ignored before the files are read"
+@pytest.fixture
+def rules(root: Root) -> Rules:
+    return Rules(root, root.metadata_dir / "ignore")
+
+
+def test_without_files_nothing_is_ignored(rules: Rules) -> None:
+    """Neither before nor after the first reading."""
+    assert not rules.ignored(RelPath("a"))
     rules.read()
-    assert rules.skip(RelPath("d/a.o"), False)
-    assert not rules.skip(RelPath("keep.o"), False)
-    assert rules.skip(RelPath("secret"), False)
+    assert not rules.ignored(RelPath("a"))
+
+
+def test_both_files_count_and_the_nodes_own_comes_last(root: Root, rules: Rules) -> None:
+    """A node may ignore more than the pool does, and may take back for itself what the pool ignores."""
+    (root.directory / ".meerkatignore").write_text("*.o\n*.log\n")
+    (root.metadata_dir / "ignore").write_text("big/\n!keep.log\n")
+    rules.read()
+    ignored = {name for name in ("a.o", "a.log", "keep.log", "big", "a.txt") if rules.ignored(RelPath(name))}
+    assert ignored == {"a.o", "a.log", "big"}
+
+
+def test_a_rule_for_folders_does_not_hit_a_file(root: Root, rules: Rules) -> None:
+    """What is there decides; where only a name is known, either kind counts."""
+    (root.directory / ".meerkatignore").write_text("build/\n")
+    rules.read()
     assert rules.skip(RelPath("build"), True)
     assert not rules.skip(RelPath("build"), False)
-    assert rules.ignored(RelPath("build")), "of a name alone nobody knows whether it is a folder's"
-    assert not rules.skip(RelPath(".meerkatignore"), False)
+    assert rules.skip(RelPath("build/a"), False)
+    assert rules.ignored(RelPath("build"))
 
 
-def test_missing_and_strange_files_ignore_nothing(root: Root, tmp_path: Path) -> None:
-    """A link in place of the rules is not followed, whatever it points to."""
-    (tmp_path / "elsewhere").write_text("*\n")
-    (tmp_path / ".meerkatignore").symlink_to(tmp_path / "elsewhere")
-    rules = Rules(root, tmp_path / "none")
+def test_a_change_counts_when_it_is_read(root: Root, rules: Rules) -> None:
+    """And a file that went away takes its rules along."""
+    (root.directory / ".meerkatignore").write_text("*.o\n")
+    assert not rules.ignored(RelPath("a.o"))
     rules.read()
-    assert not rules.skip(RelPath("a"), False)
+    assert rules.ignored(RelPath("a.o"))
+    (root.directory / ".meerkatignore").unlink()
+    rules.read()
+    assert not rules.ignored(RelPath("a.o"))
+
+
+def test_a_shared_file_that_leads_outside_is_not_followed(tmp_path: Path, root: Root, rules: Rules) -> None:
+    """Another member could have made it a link to anything here."""
+    (tmp_path / "secret").write_text("*\n")
+    (root.directory / ".meerkatignore").symlink_to("secret")
+    rules.read()
+    assert not rules.ignored(RelPath("a"))
+
+
+def test_rules_come_from_other_members_and_are_bounded(root: Root, rules: Rules) -> None:
+    """A file of rubbish, or without end, costs neither the node nor its memory."""
+    (root.directory / ".meerkatignore").write_bytes(b"*.o\n\xff\xfe[[[\n" + b"\n" * IGNORE_FILE_BYTES_MAX + b"*.txt\n")
+    rules.read()
+    assert rules.ignored(RelPath("a.o"))
+    assert not rules.ignored(RelPath("a.txt")), "beyond what is read of such a file"
