@@ -83,7 +83,7 @@ def test_who_was_removed_is_refused(pool: Pool) -> None:
     pool.stop(three)
     for name in ("two", "three"):
         pool.ask("nodes", "remove", name, "--folder", one)
-    assert pool.await_end(two) == 0
+    assert pool.await_end(two) == 5  # it is told, and says so
     assert set(pool.roster(one)) == {"one"}
     with pytest.raises(NotUp) as refused:
         pool.restart(two)
