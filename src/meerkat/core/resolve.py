@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from meerkat.model.dot import Dot
-from meerkat.model.limits import NAME_BYTES_MAX
+from meerkat.model.limits import NAME_BYTES_MAX, PATH_BYTES_MAX
 from meerkat.model.path import RelPath, join, name, parent
 from meerkat.model.version import FOLDER, Content, Kind, Siblings, Version
 
@@ -69,21 +69,24 @@ def view(siblings: Siblings, living_below: bool) -> Outlook:
 def copy_path(path: RelPath, content: Content) -> RelPath:
     """R7: where a loser's bytes go: a function of path and content alone, so that every node makes the same copy.
 
-    `report.docx` becomes `report.conflict-3f9a12c4.docx`. Where the name would not fit, its stem is cut and the tag
-    is taken over name and digest together, so that the copy of a cut copy never falls on itself.
+    `report.docx` becomes `report.conflict-3f9a12c4.docx`. Where that would be too long a name or path, the stem is cut
+    and the tag is taken over path and digest together, so that the copy of a cut copy never falls on itself; where even
+    the tag does not fit, the copy stands in the nearest folder above that has room.
     """
-    old = name(path)
-    stem, dot, extension = old.rpartition(".")
+    stem, dot, extension = name(path).rpartition(".")
     if not stem or len(extension.encode()) > 16:
-        stem, dot, extension = old, "", ""
+        stem, dot, extension = name(path), "", ""
     digest = content.ident if content.kind is Kind.FILE else blake3(bytes([content.kind]) + content.ident).digest()
-    new = f"{stem}.conflict-{digest.hex()[:8]}{dot}{extension}"
-    if len(new.encode()) > NAME_BYTES_MAX:
-        tag = blake3(old.encode() + b"\0" + digest).hexdigest()[:8]
-        suffix = f".conflict-{tag}{dot}{extension}"
-        room = NAME_BYTES_MAX - len(suffix.encode())
-        new = stem.encode()[:room].decode("utf-8", "ignore") + suffix
-    return join(parent(path), new)
+    copy = join(parent(path), f"{stem}.conflict-{digest.hex()[:8]}{dot}{extension}")
+    if len(name(copy).encode()) <= NAME_BYTES_MAX and len(copy.encode()) <= PATH_BYTES_MAX:
+        return copy
+    tag = blake3(path.encode() + b"\0" + digest).hexdigest()[:8]
+    suffix = f".conflict-{tag}{dot}{extension}"
+    folder = parent(path)
+    while (room := PATH_BYTES_MAX - len(join(folder, suffix).encode())) < 0:
+        folder = parent(folder)
+    room = min(room, NAME_BYTES_MAX - len(suffix.encode()))
+    return join(folder, stem.encode()[:room].decode("utf-8", "ignore") + suffix)
 
 
 def copied_from(path: RelPath) -> RelPath | None:
