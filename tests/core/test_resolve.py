@@ -1,110 +1,168 @@
-"""Who wins a path, and what the loser's copy is called: the same everywhere, whatever came first."""
+"""What a path shows and what a loser's copy is called: pure functions of what is known, the same on every node."""
 
+import dataclasses
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import digests, paths
-from strategies import siblings as sibling_sets
+from strategies import names, paths, siblings
 
-from meerkat.core.resolve import copied_from, copy_path, is_copy, view
+from meerkat.core.resolve import IMPLIED_FOLDER, copied_from, copy_path, is_copy, view
 from meerkat.model.dot import Author, Dot
 from meerkat.model.ids import Digest, NodeId
-from meerkat.model.limits import NAME_BYTES_MAX
+from meerkat.model.limits import NAME_BYTES_MAX, PATH_BYTES_MAX
 from meerkat.model.path import RelPath, name, parent, parse_path
 from meerkat.model.version import FOLDER, Content, Kind, Siblings, Version
 
 A, B, C = (Author(NodeId(letter * 32), 1) for letter in "abc")
+LOW, HIGH = (Version(Kind.FILE, digest=Digest(bytes([number]) * 32)) for number in (1, 200))
+LINK = Version(Kind.SYMLINK, target="elsewhere")
+DIR = Version(Kind.FOLDER, mode=0o755)
+GONE = Version(Kind.TOMBSTONE)
+
+contents = st.one_of(
+    st.binary(min_size=32, max_size=32).map(lambda digest: Content(Kind.FILE, digest)),
+    st.binary(min_size=1, max_size=40).map(lambda target: Content(Kind.SYMLINK, target)),
+    st.just(FOLDER),
+)
 
 
-def file(number: int, height: int = 1, *, weak: bool = False, mode: int = 0) -> Version:
-    return Version(Kind.FILE, digest=Digest(bytes([number]) * 32), height=height, weak=weak, mode=mode)
+def winner_of(siblings: Siblings, living_below: bool = False) -> Content | None:
+    item = view(siblings, living_below).winner
+    return None if item is None else item.content
 
 
-@given(sibling_sets, st.booleans(), st.randoms(use_true_random=False))
-def test_the_view_depends_on_the_set_alone(siblings: Siblings, below: bool, dice: random.Random) -> None:
-    """Whatever order the siblings came in, every node shows the same."""
-    items = list(siblings.items())
-    dice.shuffle(items)
-    assert view(dict(items), below) == view(siblings, below)
+# ---- R3: the view
 
 
-@given(sibling_sets, st.booleans())
-def test_nothing_living_is_left_out(siblings: Siblings, below: bool) -> None:
-    """Each living content is the winner or a loser, once."""
-    outlook = view(siblings, below)
-    shown = [item.content for item in outlook.losers]
-    if outlook.winner is not None and not outlook.implied:
-        shown.append(outlook.winner.content)
-    assert sorted(shown) == sorted({version.content for version in siblings.values() if version.living})
+def test_nothing_shows_nothing() -> None:
+    """No siblings, or tombstones alone: the path is empty."""
+    assert view({}, False).winner is None
+    assert view({Dot(A, 1): GONE}, False).winner is None
+    assert view({Dot(A, 1): GONE}, False).losers == ()
 
 
-def test_the_order_of_winning() -> None:
-    """R3: a folder first, then what a person wrote, then the greater height, then the digest."""
-    weak, low, high, folder = file(9, 9, weak=True), file(3, 1), file(1, 2), Version(Kind.FOLDER)
-    siblings = {Dot(A, 1): weak, Dot(B, 1): low, Dot(C, 1): high, Dot(A, 2): folder, Dot(A, 3): file(2, 1)}
-    order = [view(siblings, False).winner, *view(siblings, False).losers]
-    assert [item.content for item in order if item] == [
-        FOLDER,
-        high.content,
-        low.content,
-        file(2).content,
-        weak.content,
-    ]
+@pytest.mark.parametrize(
+    ("siblings", "winner"),
+    [
+        ({Dot(A, 1): LOW, Dot(B, 1): GONE}, LOW),
+        ({Dot(A, 1): LOW, Dot(B, 1): HIGH}, HIGH),
+        ({Dot(A, 1): dataclasses.replace(LOW, height=2), Dot(B, 1): HIGH}, LOW),
+        ({Dot(A, 1): LOW, Dot(B, 1): dataclasses.replace(HIGH, height=9, weak=True)}, LOW),
+        ({Dot(A, 1): dataclasses.replace(DIR, weak=True), Dot(B, 1): dataclasses.replace(HIGH, height=9)}, DIR),
+        ({Dot(A, 1): LOW, Dot(B, 1): LINK}, LINK),
+        ({Dot(A, 1): dataclasses.replace(LOW, mtime_ns=2**60), Dot(B, 1): HIGH}, HIGH),
+    ],
+    ids=[
+        "an edit beats a deletion",
+        "then the digest",
+        "the greater height",
+        "what a person wrote, whatever the height",
+        "a folder before everything",
+        "kinds are told apart",
+        "never a clock",
+    ],
+)
+def test_who_wins(siblings: Siblings, winner: Version) -> None:
+    """Folder, person, height, digest, in this order."""
+    assert winner_of(siblings) == winner.content
 
 
-def test_twins_are_one_and_the_greatest_dot_has_the_metadata() -> None:
-    """Equal contents are one item with several dots; one of them written by a person is enough."""
-    siblings = {Dot(A, 1): file(1, mode=0o600), Dot(B, 1): file(1, weak=True, mode=0o644)}
-    outlook = view(siblings, False)
+def test_twins_are_one_item() -> None:
+    """Equal content is one item with all its dots; its strength is the strongest dot's, its bits the greatest dot's."""
+    strong = dataclasses.replace(LOW, height=5, mtime_ns=1, mode=0o600)
+    late = dataclasses.replace(LOW, height=1, mtime_ns=2, mode=0o644, weak=True)
+    outlook = view({Dot(A, 1): strong, Dot(C, 1): late, Dot(B, 1): dataclasses.replace(HIGH, height=4)}, False)
     assert outlook.winner is not None
-    assert outlook.winner.dots == {Dot(A, 1), Dot(B, 1)}
-    assert outlook.winner.version.mode == 0o644
-    assert outlook.losers == ()
+    assert outlook.winner.dots == {Dot(A, 1), Dot(C, 1)}
+    assert outlook.winner.version == late
+    assert [item.content for item in outlook.losers] == [HIGH.content]
 
 
-def test_a_folder_is_implied_by_what_lives_in_it() -> None:
-    """R13: nothing, a tombstone or a file at the path: with something living below, it shows a folder."""
-    assert view({}, True).implied
-    assert view({Dot(A, 1): Version(Kind.TOMBSTONE)}, True).winner is not None
-    outlook = view({Dot(A, 1): file(1)}, True)
-    assert outlook.implied
-    assert [item.content for item in outlook.losers] == [file(1).content]
-    assert not view({Dot(A, 1): Version(Kind.FOLDER)}, True).implied
-    assert view({Dot(A, 1): Version(Kind.TOMBSTONE)}, False).winner is None
+def test_something_living_below_implies_a_folder() -> None:
+    """It shows a folder that nobody need have written; files there lose to it; a written folder keeps its bits."""
+    assert view({Dot(A, 1): GONE}, True).winner == IMPLIED_FOLDER
+    outlook = view({Dot(A, 1): LOW, Dot(B, 1): HIGH}, True)
+    assert (outlook.winner, outlook.implied) == (IMPLIED_FOLDER, True)
+    assert [item.content for item in outlook.losers] == [HIGH.content, LOW.content]
+    written = view({Dot(A, 1): dataclasses.replace(DIR, mode=0o700)}, True)
+    assert written.winner is not None
+    assert (written.winner.version.mode, written.implied) == (0o700, False)
 
 
-def test_a_copys_name_is_made_of_path_and_digest() -> None:
-    """The ending stays, so that programs open the copy; dotfiles keep their dot."""
-    loser = Content(Kind.FILE, bytes.fromhex("3f9a12c4") + bytes(28))
-    named = {
-        "report.docx": "report.conflict-3f9a12c4.docx",
-        "d/e/a.tar.gz": "d/e/a.tar.conflict-3f9a12c4.gz",
-        "README": "README.conflict-3f9a12c4",
-        ".bashrc": ".bashrc.conflict-3f9a12c4",
-        "x.this is no ending at all": "x.this is no ending at all.conflict-3f9a12c4",
-    }
-    for old, new in named.items():
-        assert copy_path(RelPath(old), loser) == new
+@given(siblings, st.booleans(), st.randoms(use_true_random=False))
+def test_the_order_of_arrival_does_not_matter(them: Siblings, below: bool, rng: random.Random) -> None:
+    """Whatever was heard first, every node sees the same."""
+    items = list(them.items())
+    rng.shuffle(items)
+    assert view(dict(items), below) == view(them, below)
 
 
-@given(paths, digests)
-def test_every_copy_has_a_name_that_fits(path: RelPath, digest: Digest) -> None:
-    """It is a valid path in the same folder, not the path itself, and so is the copy of the copy."""
-    content = Content(Kind.FILE, digest)
-    copy = copy_path(path, content)
-    again = copy_path(copy, content)
-    for one in (copy, again):
-        assert parse_path(one) == one
-        assert parent(one) == parent(path)
-    assert len({path, copy, again}) == 3
+@given(siblings, st.booleans())
+def test_every_living_content_is_somewhere(them: Siblings, below: bool) -> None:
+    """Winner and losers together are exactly the living contents, each once, with exactly the living dots."""
+    outlook = view(them, below)
+    items = ([] if outlook.winner in (None, IMPLIED_FOLDER) else [outlook.winner]) + list(outlook.losers)
+    found = [item for item in items if item is not None]
+    living = {dot for dot, version in them.items() if version.living}
+    assert sorted(dot for item in found for dot in item.dots) == sorted(living)
+    assert len({item.content for item in found}) == len(found)
+    assert (outlook.winner is None) == (not living and not below)
 
 
-@given(digests)
-def test_names_at_the_limit_are_cut_and_stay_apart(digest: Digest) -> None:
-    """255 bytes leave no room: the stem is cut, whole characters only, and copies of copies still differ."""
-    content = Content(Kind.FILE, digest)
-    path = RelPath("é" * 125 + ".docx")
+@given(siblings, st.booleans())
+def test_a_folder_never_loses(them: Siblings, below: bool) -> None:
+    """Nothing that may hold something is ever put aside as a loser."""
+    assert all(item.content != FOLDER for item in view(them, below).losers)
+
+
+# ---- R7: the copy's name
+
+DIGEST = Content(Kind.FILE, bytes.fromhex("3f9a12c4") + bytes(28))
+
+
+@pytest.mark.parametrize(
+    ("path", "copy"),
+    [
+        ("report.docx", "report.conflict-3f9a12c4.docx"),
+        ("a/b/report.docx", "a/b/report.conflict-3f9a12c4.docx"),
+        ("a.b/report", "a.b/report.conflict-3f9a12c4"),
+        (".profile", ".profile.conflict-3f9a12c4"),
+        ("x.tar.gz", "x.tar.conflict-3f9a12c4.gz"),
+        ("ends.", "ends.conflict-3f9a12c4."),
+        ("Dr. No and all that followed", "Dr. No and all that followed.conflict-3f9a12c4"),
+        ("report.conflict-00000000.docx", "report.conflict-00000000.conflict-3f9a12c4.docx"),
+    ],
+)
+def test_copy_names(path: str, copy: str) -> None:
+    """The tag stands before the extension, where there is one; folders and hidden names are left whole."""
+    assert copy_path(parse_path(path), DIGEST) == copy
+
+
+@given(paths, contents)
+def test_a_copy_has_a_name_that_can_be_shared(path: RelPath, content: Content) -> None:
+    """It is a valid path in the same folder, and not the path itself, whatever is copied, copies included."""
+    seen = {path}
+    for _ in range(3):
+        copy = copy_path(path, content)
+        assert parse_path(copy) == copy
+        assert parent(copy) == parent(path)
+        assert copy not in seen
+        assert is_copy(copy, content) or len(copy_path_name(path)) > NAME_BYTES_MAX - 30
+        seen.add(copy)
+        path = copy
+
+
+def copy_path_name(path: RelPath) -> bytes:
+    return name(path).encode()
+
+
+@given(st.integers(200, NAME_BYTES_MAX), st.sampled_from(["", ".txt", ".x" * 7, "é", "."]), contents)
+def test_long_names_are_cut(length: int, end: str, content: Content) -> None:
+    """The bound of 255 bytes holds to the byte, also for copies of copies, and characters are not cut in two."""
+    stem = "é" * (length // 2)
+    path = RelPath((stem.encode()[: NAME_BYTES_MAX - len(end.encode())]).decode("utf-8", "ignore") + end)
     seen = {path}
     for _ in range(4):
         path = copy_path(path, content)
@@ -113,11 +171,62 @@ def test_names_at_the_limit_are_cut_and_stay_apart(digest: Digest) -> None:
         seen.add(path)
 
 
-def test_a_copy_is_known_by_its_name_and_bytes() -> None:
-    """Only the very name that this content's copy has makes a file one, whoever put it there."""
-    content = Content(Kind.FILE, bytes.fromhex("3f9a12c4") + bytes(28))
-    assert copied_from(RelPath("d/report.conflict-3f9a12c4.docx")) == "d/report.docx"
-    assert copied_from(RelPath("d/report.docx")) is None
-    assert is_copy(RelPath("d/report.conflict-3f9a12c4.docx"), content)
-    assert not is_copy(RelPath("d/report.conflict-00000000.docx"), content)
-    assert not is_copy(RelPath("d/report.docx"), content)
+@given(paths, contents, contents)
+def test_different_contents_have_different_copies(path: RelPath, one: Content, other: Content) -> None:
+    """Two losers of one path do not fall on each other (unless the first 32 bits of their digests do)."""
+    same_tag = copy_path(RelPath("f"), one) == copy_path(RelPath("f"), other)
+    assert (copy_path(path, one) == copy_path(path, other)) == same_tag
+
+
+@pytest.mark.parametrize("last", ["x", "x" * 30 + ".txt", "x" * 200])
+@pytest.mark.parametrize("spare", [0, 1, 17, 18, 19, 40])
+def test_long_paths_have_copies_too(last: str, spare: int) -> None:
+    """A path that is as long as paths can be has copies that every member takes, if need be in a folder above."""
+    length = PATH_BYTES_MAX - spare - len(last) - 1
+    folders = ["f" * 199] * (length // 200)
+    folders.append("g" * (length - len("/".join(folders)) - 1))
+    path = parse_path("/".join([*folders, last]))
+    assert len(path) == PATH_BYTES_MAX - spare
+    seen = {path}
+    for _ in range(3):
+        path = copy_path(path, DIGEST)
+        assert parse_path(path) not in seen
+        seen.add(path)
+
+
+def test_long_siblings_do_not_share_a_copy() -> None:
+    """Two long names that differ only where they are cut have copies of their own."""
+    one, other = RelPath("n" * 254 + "a"), RelPath("n" * 254 + "b")
+    assert copy_path(one, DIGEST) != copy_path(other, DIGEST)
+
+
+# ---- reading the name back
+
+
+@pytest.mark.parametrize("path", ["report.docx", "a/b/report", ".profile", "x.tar.gz", "a.conflict-00000000.txt"])
+def test_a_copy_tells_what_it_belongs_to(path: str) -> None:
+    """A copy's name names the path whose loser it holds; a copy of a copy names the copy."""
+    copy = copy_path(parse_path(path), DIGEST)
+    assert copied_from(copy) == path
+    assert is_copy(copy, DIGEST)
+
+
+@pytest.mark.parametrize("path", ["report.docx", "a.conflict-xyz.txt", "a.conflict-3f9a12c4.b.c", "conflict-3f9a12c4"])
+def test_other_names_belong_to_nothing(path: str) -> None:
+    """What is only similar is no copy."""
+    assert copied_from(RelPath(path)) is None
+    assert not is_copy(RelPath(path), DIGEST)
+
+
+def test_a_copy_that_was_edited_is_a_persons() -> None:
+    """The name alone does not make it a copy: the content has to be the one that it names."""
+    copy = copy_path(RelPath("f.txt"), DIGEST)
+    assert is_copy(copy, DIGEST)
+    assert not is_copy(copy, Content(Kind.FILE, b"e" * 32))
+
+
+@given(names)
+def test_reading_a_name_back_never_fails(text: str) -> None:
+    """Any name is either a copy of a valid path, or none."""
+    belongs = copied_from(RelPath(text))
+    assert belongs is None or belongs != text
