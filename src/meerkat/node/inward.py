@@ -159,14 +159,17 @@ class Inward:
         """Walk the pending paths once each way. True when steps were taken that may have made others possible."""
         generation = self._books.generation
         moved = False
+        handed_out: set[RelPath] = set()  # in this pass: to stage them twice would be to throw one away
         after = ROOT
         while True:
             batch = await self._jobs(after, backwards=False)
             if not batch:
                 break
             after = batch[-1].path
-            moved |= await self._forward(self._ready(await self._fresh_jobs()), urgent=True)
-            moved |= await self._forward(self._ready(batch))
+            fresh = await self._fresh_jobs()
+            handed_out.update(job.path for job in fresh)
+            moved |= await self._forward(self._ready(fresh), urgent=True)
+            moved |= await self._forward(self._ready([job for job in batch if job.path not in handed_out]))
         before = ROOT
         while True:
             batch = await self._jobs(before, backwards=True)

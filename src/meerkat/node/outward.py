@@ -143,6 +143,11 @@ class Outward:
         """
         found: set[RelPath] = set()
         above_found: set[RelPath] = set()  # kept apart: if they were touched themselves, they still stand for more
+        touched = set(due)
+        below: dict[RelPath, list[RelPath]] = {}
+        for each in busy:
+            for top in touched.intersection((each, *ancestors(each))):
+                below.setdefault(top, []).append(each)
         for path in due:
             if path in found or self._rules.ignored(path):
                 continue
@@ -153,7 +158,7 @@ class Outward:
                 continue
             base = view.base(path)
             if stat is None or base is None or base.stat.inode != stat.inode:
-                found.update(each for each in busy if each == path or is_below(each, path))
+                found.update(below.get(path, ()))
             if stat is None:
                 if base is not None and base.content.kind is Kind.FOLDER:
                     found.update(each for each, _ in view.bases(path))

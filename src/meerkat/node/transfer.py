@@ -281,13 +281,24 @@ class Transfer:
         for version in versions:
             if not version.size or version.digest in found:
                 continue
-            for path, base in view.locate_content(version.content):
-                data = read_file(self._root, path, base, 0, version.size)
-                if data is not None and blake3(data).digest() == version.digest:
-                    found[version.digest] = data
-                    self._hub.traffic.reused += len(data)
-                    break
+            data = self._read_here(version, view)
+            if data is not None:
+                found[version.digest] = data
+                self._hub.traffic.reused += len(data)
         return found
+
+    def _read_here(self, version: Version, view: View) -> bytes | None:
+        """A small file's checked bytes, from this folder or the trash: the old name of what moved may be gone first."""
+        for path, base in view.locate_content(version.content):
+            data = read_file(self._root, path, base, 0, version.size)
+            if data is not None and blake3(data).digest() == version.digest:
+                return data
+        kept = self._trash.find(version.digest) if version.size <= CHUNK_BYTES_MAX else None
+        if kept is not None:
+            data = self._trash.read(kept, 0, version.size)
+            if blake3(data).digest() == version.digest:
+                return data
+        return None
 
     def _write_all(self, ready: list[tuple[str, Version, bytes]]) -> tuple[dict[str, int], list[tuple[str, Problem]]]:
         inodes, troubles = {}, []
@@ -310,6 +321,9 @@ class Transfer:
         names = self._partials.setdefault(version.digest, set())
         names.add(name)
         try:
+            inode = await self._in_thread(partial(self._take_from_trash, name, version))
+            if inode is not None:
+                return inode
             recipe = await self._recipe(version, hints)
             missing = await self._in_thread(partial(self._prepare, name, version, recipe))
             missing = await self._in_thread(lambda: self._books.read_here(partial(self._fill_from_here, name, missing)))
@@ -321,6 +335,20 @@ class Transfer:
             names.discard(name)
             if not names:
                 self._partials.pop(version.digest, None)
+
+    def _take_from_trash(self, name: str, version: Version) -> int | None:
+        """A large file that lies in the trash as a whole (it was moved, and its old name went first)."""
+        kept = self._trash.find(version.digest)
+        if kept is None or self._stage.inode(name) is not None:
+            return None
+        try:
+            self._trash.take(kept, self._stage, name)
+            inode = self._stage.seal(name, version)
+        except (KeyError, PathBlocked):
+            self._stage.drop(name)  # written to since, or rotten
+            return None
+        self._hub.traffic.reused += version.size
+        return inode
 
     async def _recipe(self, version: Version, hints: tuple[NodeId, ...]) -> Recipe:
         packed = await self._books.read(lambda view: view.recipe(version.recipe))
