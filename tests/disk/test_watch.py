@@ -11,6 +11,7 @@ import pytest
 from inotify_simple import INotify, flags
 
 from meerkat.disk.inotify import InotifyWatch
+from meerkat.disk.platform import exchange
 from meerkat.disk.root import Root
 from meerkat.disk.scan import Skip
 from meerkat.disk.watch import Overflowed, Touched, Watch, make_watch
@@ -74,6 +75,25 @@ def run(
 
 
 both = pytest.mark.parametrize("portable", [False, True], ids=["inotify", "watchfiles"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs renameat2")
+def test_folders_exchanged_for_one_another_stay_watched(folder: Path, root: Root) -> None:
+    """The kernel tells that each went after the other had come: both are watched afterwards, under their new names."""
+    for name in ("a", "b"):
+        (folder / name / "deep").mkdir(parents=True)
+
+    async def test(heard: Heard, watch: Watch) -> None:
+        exchange(root.handle, "a", root.handle, "b")
+        (folder / "marker").mkdir()
+        (folder / "marker/f").touch()
+        await heard.path("marker/f")  # one worker does it all in order
+        heard.events.clear()
+        for name in ("a", "b"):
+            (folder / name / "deep/f").write_text("x")
+            await heard.path(f"{name}/deep/f")
+
+    run(root, test)
 
 
 @both

@@ -22,6 +22,8 @@ from typing import NamedTuple
 from e2e.pool import Node, Pool
 from e2e.tree import Tree, differences
 
+from meerkat.disk.platform import exchange, rename_noreplace
+
 LARGE_BYTES = 600_000
 """More than one chunk, so that such files go the way of large ones."""
 
@@ -106,6 +108,7 @@ class Person:
             (6, self.delete_and_create),
             (2, self.large),
             (2, self.backup_and_write),
+            (2, self.exchange_folders),
         ]
 
     def act(self) -> None:
@@ -194,9 +197,8 @@ class Person:
         beside.write_bytes(data)
         if self.rng.random() < 0.3:
             time.sleep(0.02)
-        with self._replacing(path, by):
-            os.rename(beside, path)
-            self.chronicle.wrote(value_of(data), by)
+        self._rename(beside, path, by)
+        self.chronicle.wrote(value_of(data), by)
 
     def backup_and_write(self) -> None:
         """As other editors save: the old one becomes a backup, the new one is written, the backup goes."""
@@ -204,8 +206,7 @@ class Person:
         if path is None:
             return
         backup = path.with_name(path.name + "~")
-        with self._replacing(backup, Written(self.name, self._shown(backup), "backs up over")):
-            os.rename(path, backup)
+        self._rename(path, backup, Written(self.name, self._shown(backup), "backs up over"))
         self._write(path, "writes anew")
         self._unlink(backup, "drops backup")
 
@@ -217,9 +218,8 @@ class Person:
     def rename(self) -> None:
         path, to = self._file(), self._somewhere()
         if path is not None and not to.is_dir() and to != path:
-            with self._replacing(to, Written(self.name, self._shown(to), "renames over")):
-                os.rename(path, to)
-                self.chronicle.note(f"{self.name} renames {self._shown(path)} to {self._shown(to)}")
+            self._rename(path, to, Written(self.name, self._shown(to), "renames over"))
+            self.chronicle.note(f"{self.name} renames {self._shown(path)} to {self._shown(to)}")
 
     def delete_and_create(self) -> None:
         path = self._file()
@@ -238,8 +238,7 @@ class Person:
         elif path.is_symlink():
             beside = path.with_name(f".l{self.acts}.tmp")
             os.symlink(target, beside)
-            with self._replacing(path, by):
-                os.rename(beside, path)
+            self._rename(beside, path, by)
         else:
             return
         self.chronicle.wrote(value_of_link(target), by)
@@ -274,6 +273,18 @@ class Person:
             time.sleep(self.rng.choice((0.001, 0.02)))
             os.rename(to, folder)
             self.chronicle.note(f"{self.name} moves {self._shown(to)} back to {self._shown(folder)}")
+
+    def exchange_folders(self) -> None:
+        one, other = (self._existing(lambda path: path.is_dir() and not path.is_symlink()) for _ in range(2))
+        if one is None or other is None or one.is_relative_to(other) or other.is_relative_to(one):
+            return
+        folder, beside = os.open(one.parent, os.O_RDONLY), os.open(other.parent, os.O_RDONLY)
+        try:
+            exchange(folder, one.name, beside, other.name)
+            self.chronicle.note(f"{self.name} exchanges {self._shown(one)} and {self._shown(other)}")
+        finally:
+            os.close(folder)
+            os.close(beside)
 
     def flip(self) -> None:
         """What was a file becomes a folder or a link, and so on round."""
@@ -316,6 +327,18 @@ class Person:
             else:
                 file.write(data)
             self.chronicle.wrote(value_of(data), by)
+
+    def _rename(self, path: Path, to: Path, by: Written) -> None:
+        if os.path.lexists(to):
+            with self._replacing(to, by):
+                os.rename(path, to)
+            return
+        folder, other = os.open(path.parent, os.O_RDONLY), os.open(to.parent, os.O_RDONLY)
+        try:
+            rename_noreplace(folder, path.name, other, to.name)
+        finally:
+            os.close(folder)
+            os.close(other)
 
     def _unlink(self, path: Path, how: str) -> None:
         with self._replacing(path, Written(self.name, self._shown(path), how)):
@@ -441,6 +464,7 @@ class Torture:
         self._fate_s = fate_s
         self._gone: set[str] = set()
         self.rounds = 0
+        self.quiet_s: list[float] = []
 
     def run(self, seconds: float) -> None:
         """One round: people and fates for so long, then quiet, then the reckoning."""
@@ -471,8 +495,11 @@ class Torture:
 
     def reckon(self) -> None:
         """Wait until the pool says that it is quiet, and check what is left."""
+        began = time.monotonic()
         self.pool.wait_linked()
+        self.quiet_s.append(round(time.monotonic() - began, 1))
         self.pool.wait_settled()
+        self.quiet_s.append(round(time.monotonic() - began, 1))
         found = self.find()
         assert not differences(found.trees)
         left = found.in_trees | found.in_trashes
