@@ -323,12 +323,12 @@ class Replica:
         """One pass over what is pending: forwards, then backwards for what goes."""
         if self.recovering:
             return
-        for path in self._pending(backwards=False):
+        for path in self.pending():
             self.step(path, between, removing=False)
-        for path in self._pending(backwards=True):
+        for path in self.pending(backwards=True):
             self.step(path, between, placing=False)
 
-    def _pending(self, *, backwards: bool) -> list[RelPath]:
+    def pending(self, *, backwards: bool = False) -> list[RelPath]:
         with self.index.read() as view:
             return view.pending(ROOT, 1000, backwards=backwards)
 

@@ -4,7 +4,9 @@ The same seed gives the same life (folders, file times and dice are the test's o
 chance left, and nothing may depend on them).
 """
 
+import logging
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -158,10 +160,10 @@ class Life:
             replica.pull_part(source)
 
     def commit(self, replica: Replica) -> None:
-        paths = sorted(path for path in replica.paths() if not replica.recovering)
+        paths = sorted(replica.pending() if self.rng.random() < 0.8 else replica.paths())
         for path in self.rng.sample(paths, min(len(paths), 2)):
-            race_at = self.rng.choice(POINTS) if self.rng.random() < 0.25 and not self.kind.alone else None
-            crash_at = self.rng.choice(POINTS) if self.rng.random() < 0.15 else None
+            race_at = self.rng.choice(POINTS) if self.rng.random() < 0.3 and not self.kind.alone else None
+            crash_at = self.rng.choice(POINTS) if self.rng.random() < 0.25 else None
             self.note(replica.name, "step", path, f"race at {race_at}, crash at {crash_at}")
 
             def between(point: str, path: str = path, race: str | None = race_at, crash: str | None = crash_at) -> None:
@@ -227,3 +229,20 @@ def live(seed: int, kind: str) -> Life:
             happened = "\n".join(life.log)
             raise Violation(f"seed {seed} of {kind!r}: {error}\n{happened}") from error
         return life
+
+
+def main(kind: str, count: int) -> None:
+    """Live on and on: `python tests/schedules.py KIND COUNT` prints every life that ends badly."""
+    logging.disable(logging.CRITICAL)
+    bad = 0
+    for seed in range(count):
+        try:
+            live(seed, kind)
+        except Violation as violation:
+            bad += 1
+            print(violation, end="\n\n", flush=True)
+    print(f"{count} lives, {bad} ended badly")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
