@@ -8,6 +8,7 @@ same node, or one that is a node.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from meerkat.core.resolve import view
 from meerkat.disk.root import Root
@@ -64,7 +65,7 @@ async def join_pool(
         Fault: invite_used, invite_expired, invite_revoked, wrong_pool (5), unreachable (6), needs_merge (8).
     """
     places = [settings.via] if settings.via is not None else list(invite.addresses)
-    here = await asyncio.get_running_loop().run_in_executor(None, contents_here, Root(home.folder))
+    here = await asyncio.to_thread(_contents_of, home.folder)
     if here or settings.dry_run:
         plan = await _plan(places, invite, identity, here)
         if on_plan is not None:
@@ -144,6 +145,14 @@ def _refusal(error: JoinRefused) -> Fault:
 
 
 # ---- the plan
+
+
+def _contents_of(folder: Path) -> dict[RelPath, Content]:
+    root = Root(folder)
+    try:
+        return contents_here(root)
+    finally:
+        root.close()
 
 
 def contents_here(root: Root) -> dict[RelPath, Content]:
