@@ -77,6 +77,21 @@ def run(
 both = pytest.mark.parametrize("portable", [False, True], ids=["inotify", "watchfiles"])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify")
+def test_a_folder_that_comes_back_is_told_as_arrived(folder: Path, root: Root) -> None:
+    """Nothing was said under its old name of what happened in it while it was away."""
+    (folder / "a").mkdir()
+    (folder / "a/f").touch()
+
+    async def test(heard: Heard, watch: Watch) -> None:
+        (folder / "a").rename(folder / "b")
+        (folder / "b/f").unlink()
+        (folder / "b").rename(folder / "a")
+        await heard.until(lambda: Touched(parse_path("a"), closed=True, arrived=True) in heard.events)
+
+    run(root, test)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs renameat2")
 def test_folders_exchanged_for_one_another_stay_watched(folder: Path, root: Root) -> None:
     """The kernel tells that each went after the other had come: both are watched afterwards, under their new names."""

@@ -13,12 +13,14 @@ from meerkat.core.plan import KeepLoser
 from meerkat.core.resolve import copy_path
 from meerkat.disk import commit
 from meerkat.disk.commit import Displaced, Raced
+from meerkat.disk.touch import Touched
 from meerkat.disk.trouble import blocked
 from meerkat.model.dot import Author
 from meerkat.model.path import MARKER
 from meerkat.model.problem import Problem, Reason
 from meerkat.model.version import Kind
 from meerkat.node import ledger
+from meerkat.node.outward import ScanReport
 from meerkat.node.place import stage_name
 
 OLD, NEW, MINE = b"the old bytes", b"what the pool has", b"what a person wrote"
@@ -327,5 +329,42 @@ def test_a_file_replaced_under_a_look_is_looked_at_soon(tmp_path: Path) -> None:
         due = ada.outward._settle.wake_at()
         assert due is not None
         assert due - asyncio.get_running_loop().time() < 0.1
+
+    run(tmp_path, scene)
+
+
+def test_a_folder_exchanged_between_the_decision_and_the_look_takes_its_contents_along(tmp_path: Path) -> None:
+    """It was thought to be the same one, so only itself is looked at: what stood in the old one is looked at, too."""
+
+    async def scene(ada: Rooms) -> None:
+        ada.put("f/a", OLD)
+        ada.put("f/g/b", OLD)
+        await ada.scan()
+        (ada.folder / "f").rename(ada.folder / "away")
+        (ada.folder / "f").mkdir()
+        missed = await ada.outward._take_in([path("f")], ScanReport(), {path("f")})
+        assert missed == ["f/a", "f/g", "f/g/b"]
+
+    run(tmp_path, scene)
+
+
+def test_what_went_while_its_folder_was_away_is_gone(tmp_path: Path) -> None:
+    """A folder is moved, something in it deleted, and it comes back before anybody has looked."""
+
+    async def scene(ada: Rooms) -> None:
+        ada.put("f/a", OLD)
+        ada.put("f/b", OLD)
+        await ada.scan()
+        (ada.folder / "f").rename(ada.folder / "away")
+        (ada.folder / "away/a").unlink()
+        (ada.folder / "away").rename(ada.folder / "f")
+        working(ada)
+        ada.outward.heard(Touched(path("f"), closed=True, arrived=True))
+        await until("it is looked at", lambda: not ada.outward.busy)
+        await until(
+            "the deletion is known", lambda: ada.events("file.changed")[-1:] == [{"path": "f/a", "kind": "deleted"}]
+        )
+        assert await ada.living("f/a") == []
+        assert len(await ada.living("f/b")) == 1
 
     run(tmp_path, scene)

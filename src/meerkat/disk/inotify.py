@@ -130,7 +130,7 @@ class InotifyWatch:
                 self._submit(lambda: self._follow_leaving(path))
             elif mask & _ARRIVED or (mask & flags.ATTRIB and path not in self._watches):
                 self._submit(lambda: self._add_tree(path))
-            return Touched(path, closed=True)
+            return Touched(path, closed=True, arrived=bool(mask & flags.MOVED_TO))
         if mask & flags.CREATE:
             return Touched(path, closed=self._is_whole(path))
         return Touched(path, closed=not mask & flags.MODIFY)

@@ -117,8 +117,9 @@ class PortableWatch:
         if self._skip(path, is_folder):
             return []
         closed = seen is None or seen.kind is not Kind.FILE
-        told: list[Touched | Overflowed] = [Touched(path, closed)]
-        if is_folder and change is Change.added:  # what was made in it before it was watched
+        arrived = is_folder and change is Change.added
+        told: list[Touched | Overflowed] = [Touched(path, closed, arrived)]
+        if arrived:  # what was made in it before it was watched
             told += [Touched(item[0], False) for item in walk(self._root, path, self._skip) if isinstance(item, tuple)]
         return told
 

@@ -13,10 +13,12 @@ from meerkat.model.path import RelPath
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """Something happened at `path`. `closed`: nobody is known to be still writing there."""
+    """Something happened at `path`. `closed`: nobody is known to be still writing there. `arrived`: a folder came there
+    whole; perhaps it is back from where what is in it changed, of which nothing was said here."""
 
     path: RelPath
     closed: bool
+    arrived: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class Outward:
         self._wake = asyncio.Event()
         self._scan_lock = asyncio.Lock()
         self._scan_due = False
+        self._arrived: set[RelPath] = set()
         self._loop = asyncio.get_running_loop()
         self.scanning = False
 
@@ -88,6 +89,8 @@ class Outward:
         if isinstance(event, Overflowed):
             self._scan_due = True
         else:
+            if event.arrived and not self._settle.overflowed:
+                self._arrived.add(event.path)
             self._settle.touched(event.path, event.closed, self._now())
         self._wake.set()
 
@@ -109,6 +112,7 @@ class Outward:
             if self._settle.overflowed or self._scan_due:
                 self._settle.overflowed = False
                 self._scan_due = False
+                self._arrived.clear()
                 await self.scan()
             due = self._settle.due(self._now())
             if due and not self._books.recovering:
@@ -126,20 +130,26 @@ class Outward:
         skipped = self._rules.skip
         wanted = [path for path in due if not any(skipped(each, True) for each in ancestors(path))]
         busy = self._claims.at_or_below(wanted)  # before the snapshot: what is recorded in between is in that
-        batches = await self._in_thread(partial(self._books.read_here, partial(self._expand, wanted, busy)))
-        for path in set(due).difference(*batches):
+        arrived = self._arrived.intersection(due)
+        self._arrived -= arrived
+        batches = await self._in_thread(partial(self._books.read_here, partial(self._expand, wanted, busy, arrived)))
+        planned = set().union(*batches)
+        for path in set(due) - planned:
             self._settle.calm(path)
         for batch in batches:
-            self.touched(await self._take_in(batch, report))
+            self.touched(await self._take_in(batch, report, planned))
 
     # ---- which paths to look at
 
-    def _expand(self, due: list[RelPath], busy: list[RelPath], view: View) -> list[list[RelPath]]:
+    def _expand(
+        self, due: list[RelPath], busy: list[RelPath], arrived: set[RelPath], view: View
+    ) -> list[list[RelPath]]:
         """In a worker thread: the paths that the touched ones stand for, in tree order, in batches.
 
         Args:
             busy: claimed paths at or below the touched ones. What was put down there and is not recorded yet may have
                 been moved away together with its folder, so it has to be looked at, too.
+            arrived: folders in which something may have changed unheard, though they are those that stood there.
         """
         found: set[RelPath] = set()
         above_found: set[RelPath] = set()  # kept apart: if they were touched themselves, they still stand for more
@@ -157,7 +167,8 @@ class Outward:
                 self._call_soon(partial(self._hub.trouble, error.problem, inward=False))
                 continue
             base = view.base(path)
-            if stat is None or base is None or base.stat.inode != stat.inode:
+            same = stat is not None and base is not None and base.stat.inode == stat.inode and path not in arrived
+            if not same:
                 found.update(below.get(path, ()))
             if stat is None:
                 if base is not None and base.content.kind is Kind.FOLDER:
@@ -177,13 +188,9 @@ class Outward:
                 if above in found or above in above_found or view.base(above) is not None:
                     break
                 above_found.add(above)
-            if (
-                base is not None
-                and base.content.kind is Kind.FOLDER
-                and (not is_folder or base.stat.inode != stat.inode)
-            ):
+            if base is not None and base.content.kind is Kind.FOLDER and (not is_folder or not same):
                 found.update(each for each, _ in view.bases(path))
-            if is_folder and (base is None or base.stat.inode != stat.inode):
+            if is_folder and not same:
                 found.update(each for each, _ in self._walked(path))
         ordered = sorted(found | above_found, key=tree_key)
         return [ordered[at : at + SCAN_BATCH_PATHS_MAX] for at in range(0, len(ordered), SCAN_BATCH_PATHS_MAX)]
@@ -241,11 +248,12 @@ class Outward:
                 batches = self._candidates(under, report)
                 try:
                     while (batch := await self._in_thread(partial(next, batches, None))) is not None:
-                        missed = await self._take_in(batch, report, adopting=adopting)
-                        if missed:
-                            # somebody is at work on them: what a scan has promised to see is seen afterwards
-                            await self._claims.until_free(missed)
-                            await self._take_in(missed, report, adopting=adopting)
+                        missed = await self._take_in(batch, report, set(batch), adopting=adopting)
+                        # what a scan has promised to see is seen afterwards
+                        for at in range(0, len(missed), SCAN_BATCH_PATHS_MAX):
+                            again = missed[at : at + SCAN_BATCH_PATHS_MAX]
+                            await self._claims.until_free(again)
+                            await self._take_in(again, report, set(missed), adopting=adopting)
                 finally:
                     await self._in_thread(batches.close)
             finally:
@@ -296,8 +304,18 @@ class Outward:
 
     # ---- looking and recording
 
-    async def _take_in(self, paths: list[RelPath], report: ScanReport, *, adopting: bool = False) -> list[RelPath]:
-        """Look at the paths and record what is there, in tree order; returns those that were taken by somebody else."""
+    async def _take_in(
+        self, paths: list[RelPath], report: ScanReport, planned: set[RelPath], *, adopting: bool = False
+    ) -> list[RelPath]:
+        """Look at the paths and record what is there, in tree order.
+
+        Args:
+            planned: what is looked at besides.
+
+        Returns:
+            what is to be looked at as well: paths that were taken by somebody else, and what stood in folders that were
+            found to be others than when it was decided what to look at.
+        """
         claimed = self._claims.take(paths)
         mine = set(claimed)
         missed = [path for path in paths if path not in mine]
@@ -309,6 +327,7 @@ class Outward:
             if any(sight.base is None for sight in sights):
                 self._ensure_marker()
             written = await self._books.write(lambda tx: ledger.record(tx, sights, adopting=adopting))
+            missed += await self._stranded(dict(known), sights, planned)
         finally:
             self._claims.free(claimed)
         self._on_looked(mine)
@@ -317,6 +336,20 @@ class Outward:
         report.changes += len(written)
         self._tell(written, sights)
         return missed
+
+    async def _stranded(
+        self, known: dict[RelPath, Base | None], sights: list[Sight], planned: set[RelPath]
+    ) -> list[RelPath]:
+        """Paths with a base below folders that have just been recorded as gone, or as other ones."""
+        gone = {sight.path for sight in sights if _is_other_folder(known.get(sight.path), sight.base)}
+        tops = [path for path in gone if gone.isdisjoint(ancestors(path))]
+        if not tops:
+            return []
+        return await self._books.read(
+            lambda view: [
+                each for top in tops for each, _ in view.bases(top) if each not in planned and each not in gone
+            ]
+        )
 
     def _tell(self, written: list[RelPath], sights: list[Sight]) -> None:
         here = {sight.path: sight.base for sight in sights}
@@ -376,3 +409,10 @@ class Outward:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _is_other_folder(before: Base | None, now: Base | None) -> bool:
+    """True when a folder stood there, and it is not the one that stands there now."""
+    if before is None or before.content.kind is not Kind.FOLDER:
+        return False
+    return now is None or now.content.kind is not Kind.FOLDER or now.stat.inode != before.stat.inode
