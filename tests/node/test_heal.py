@@ -1,0 +1,451 @@
+"""After a crash at any step of a commit, whatever a person did around it: nothing is lost, nothing is misread (R9).
+
+Real folder, real stage, real index. The commit is the real one, stopped at a step; then people act; then it is healed.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from meerkat.core.resolve import copy_path
+from meerkat.disk import commit
+from meerkat.disk.root import Root
+from meerkat.disk.scan import look
+from meerkat.disk.stage import Stage
+from meerkat.disk.trash import Trash
+from meerkat.model.dot import Author
+from meerkat.model.ids import Digest, NodeId
+from meerkat.model.path import ROOT, RelPath
+from meerkat.model.problem import PathBlocked, Problem, Reason
+from meerkat.model.version import FOLDER, Base, Content, Kind, Version
+from meerkat.node import heal
+from meerkat.node.heal import clean_stage, drop_leftovers, heal_intents
+from meerkat.node.ports import Intent
+from meerkat.store.index import Index
+
+F = RelPath("f")
+TIME_NS = 1_600_000_000_000_000_000
+NAME = f"{'0' * 40}.{'a' * 12}"
+Act = Callable[[Path], object]
+
+
+class Died(BaseException):
+    """The process ended here."""
+
+
+class Node:
+    """One folder with its index."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / ".meerkat").mkdir(parents=True)
+        self.folder = folder
+        self.root = Root(folder)
+        self.stage = Stage(self.root)
+        self.trash = Trash(self.root)
+        self.index = Index.in_memory()
+        with self.index.write() as tx:
+            tx.renew_author(Author(NodeId("m" * 32), 1))
+
+    def close(self) -> None:
+        self.index.close()
+        for held in (self.trash, self.stage, self.root):
+            held.close()
+
+    def shows(self, text: str | None) -> Base | None:
+        """This node once put that there, and has recorded it."""
+        if text is None:
+            return None
+        save(self.folder, text)
+        os.utime(self.folder / "f", ns=(TIME_NS - 10**9, TIME_NS - 10**9))
+        base = look(self.root, F, None).base
+        assert base is not None
+        with self.index.write() as tx:
+            tx.put_base(F, base)
+        return base
+
+    def intend(self, target: Version | None, name: str, inode: int, old: Base | None) -> None:
+        with self.index.write() as tx:
+            tx.put_intent(Intent(F, target, name, inode, old))
+
+    def heal(self) -> int:
+        with self.index.write() as tx:
+            return heal_intents(self.root, self.stage, self.trash, tx)
+
+    def base(self) -> Base | None:
+        with self.index.read() as view:
+            return view.base(F)
+
+    def changed(self) -> bool:
+        """Whether the next scan would take what stands there for a person's doing."""
+        base = self.base()
+        now = look(self.root, F, base).base
+        return (now and now.content) != (base and base.content)
+
+    def texts(self) -> set[str]:
+        """Every text in the folder and the trash."""
+        found = (each for each in self.folder.rglob("*") if each.is_file() and each.suffix != ".json")
+        inside = self.folder / ".meerkat"
+        return {each.read_text() for each in found if inside not in each.parents or inside / "trash" in each.parents}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    held = Node(tmp_path / "shared")
+    yield held
+    held.close()
+
+
+def version(text: str) -> Version:
+    digest = Digest(blake3(text.encode()).digest())
+    return Version(Kind.FILE, len(text), TIME_NS, 0o644, digest)
+
+
+def content(text: str) -> Content:
+    return version(text).content
+
+
+def save(folder: Path, text: str) -> None:
+    """As editors do: by a rename."""
+    (folder / "saving").write_text(text)
+    (folder / "saving").rename(folder / "f")
+
+
+def overwrite(folder: Path) -> None:
+    (folder / "f").write_text("edit")
+
+
+def save_edit(folder: Path) -> None:
+    save(folder, "edit")
+
+
+def delete(folder: Path) -> None:
+    (folder / "f").unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    delete(folder)
+    (folder / "f").mkdir()
+    (folder / "f" / "inside").write_text("edit")
+
+
+def make_link(folder: Path) -> None:
+    delete(folder)
+    (folder / "f").symlink_to("elsewhere")
+
+
+def nothing(folder: Path) -> None:
+    """Nobody was there."""
+
+
+def stop_at(point: str, folder: Path, acts: dict[str, Act]) -> Callable[[str], None]:
+    def between(step: str) -> None:
+        acts.get(step, nothing)(folder)
+        if step == point:
+            raise Died
+
+    return between
+
+
+def place_cut_off(node: Node, old: str | None, point: str, acts: dict[str, Act] | None = None) -> None:
+    """The pool's "new" was on its way to the path when the process died."""
+    base = node.shows(old)
+    inode = node.stage.write_small(NAME, b"new", version("new"))
+    node.intend(version("new"), NAME, inode, base)
+    if point == "intended":
+        return
+    between = stop_at(point, node.folder, acts or {})
+    with pytest.raises(Died):
+        commit.place(node.root, node.stage, F, NAME, inode, base, version("new"), between)
+
+
+def remove_cut_off(node: Node, point: str, acts: dict[str, Act] | None = None) -> None:
+    """The pool's deletion was on its way to the path when the process died."""
+    base = node.shows("old")
+    assert base is not None
+    node.intend(None, "out.f.1", 0, base)
+    if point == "intended":
+        return
+    with pytest.raises(Died):
+        commit.remove(node.root, node.stage, F, "out.f.1", base, stop_at(point, node.folder, acts or {}))
+
+
+# ---- putting down
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+@pytest.mark.parametrize("point", ["intended", "looked"])
+@pytest.mark.parametrize("act", [nothing, overwrite, save_edit, delete], ids=lambda act: act.__name__)
+def test_a_commit_that_did_not_happen(node: Node, old: str | None, point: str, act: Act) -> None:
+    """Our staged thing is still there: the base stays, what was staged is found again, the intent is gone."""
+    place_cut_off(node, old, point)
+    before = node.base()
+    act(node.folder)
+    assert node.heal() == 1
+    assert node.base() == before
+    assert NAME in node.stage.names()
+    with node.index.read() as view:
+        assert view.intents() == []
+        assert view.pending(ROOT, 9) == [F]
+    assert node.changed() == (act in (overwrite, save_edit) or (act is delete and old is not None))
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+@pytest.mark.parametrize("point", ["exchanged", "inspected"])
+@pytest.mark.parametrize("act", [nothing, overwrite, save_edit, delete, make_link], ids=lambda act: act.__name__)
+def test_a_commit_that_happened(node: Node, old: str | None, point: str, act: Act) -> None:
+    """The base is what was put there, whatever stands there now: that is a person's later doing, for the next scan."""
+    place_cut_off(node, old, point)
+    act(node.folder)
+    node.heal()
+    base = node.base()
+    assert base is not None
+    assert base.content == content("new")
+    assert node.changed() == (act is not nothing)
+    assert node.stage.names() == []
+    shown = {"new"} if act is nothing else {"edit"} if act in (overwrite, save_edit) else set()
+    assert node.texts() >= shown | ({old} if old else set()), "the old version is in the trash"
+
+
+@pytest.mark.parametrize("act", [overwrite, save_edit, make_link, make_folder], ids=lambda act: act.__name__)
+def test_what_a_person_saved_in_between_goes_back(node: Node, act: Act) -> None:
+    """Their thing came out of the exchange: it stands at the path again, for the next scan to find over the old."""
+    place_cut_off(node, "old", "exchanged", {"looked": act})
+    before = node.base()
+    node.heal()
+    assert node.base() == before
+    assert node.changed()
+    if act is make_folder:
+        assert (node.folder / "f" / "inside").read_text() == "edit"
+    elif act is make_link:
+        assert os.readlink(node.folder / "f") == "elsewhere"
+    else:
+        assert (node.folder / "f").read_text() == "edit"
+
+
+@pytest.mark.parametrize("later", [save_edit, delete], ids=lambda act: act.__name__)
+def test_twice_a_person(node: Node, later: Act) -> None:
+    """They saved, the exchange brought it out, we died, and they acted again: both of their doings count."""
+    place_cut_off(node, "old", "exchanged", {"looked": lambda folder: save(folder, "first")})
+    later(node.folder)
+    node.heal()
+    beside = node.folder / copy_path(F, content("first"))
+    assert beside.read_text() == "first"
+    base = node.base()
+    assert base is not None
+    assert base.content == content("new")
+    assert node.changed()
+
+
+def test_beside_is_taken(node: Node) -> None:
+    """Where even the name beside is somebody's, the bytes are in the trash."""
+    place_cut_off(node, "old", "exchanged", {"looked": lambda folder: save(folder, "first")})
+    save_edit(node.folder)
+    beside = node.folder / copy_path(F, content("first"))
+    beside.write_text("another")
+    node.heal()
+    assert beside.read_text() == "another"
+    assert node.texts() >= {"first", "another", "edit"}
+    assert {kept.path for kept in node.trash.entries()} == {"f"}
+
+
+def test_a_folder_of_a_person_is_never_dropped(node: Node) -> None:
+    """It came out, and neither its place nor a name beside it is free: it is kept in the stage, whatever is cleaned."""
+    place_cut_off(node, "old", "exchanged", {"looked": make_folder})
+    save(node.folder, "later")
+    (node.folder / copy_path(F, FOLDER)).mkdir()
+    node.heal()
+    clean_stage(node.stage, node.trash, index_lost=False, wanted=lambda: False)
+    inside = list((node.folder / ".meerkat" / "stage").rglob("inside"))
+    assert [each.read_text() for each in inside] == ["edit"]
+
+
+def test_an_old_folder_just_goes(node: Node) -> None:
+    """An empty folder that gave way to the pool's file is no loss."""
+    (node.folder / "f").mkdir()
+    base = look(node.root, F, None).base
+    assert base is not None
+    inode = node.stage.write_small(NAME, b"new", version("new"))
+    node.intend(version("new"), NAME, inode, base)
+    between = stop_at("exchanged", node.folder, {})
+    with pytest.raises(Died):
+        commit.place(node.root, node.stage, F, NAME, inode, base, version("new"), between)
+    node.heal()
+    assert node.stage.names() == []
+    assert (node.folder / "f").read_text() == "new"
+
+
+def test_a_folder_that_was_made(node: Node) -> None:
+    """The same holds for folders: the base is the folder, and one that a person filled since is still it."""
+    made = Version(Kind.FOLDER, mode=0o755)
+    inode = node.stage.make_folder("folder.f", made)
+    node.intend(made, "folder.f", inode, None)
+    between = stop_at("exchanged", node.folder, {})
+    with pytest.raises(Died):
+        commit.place(node.root, node.stage, F, "folder.f", inode, None, made, between)
+    (node.folder / "f" / "inside").write_text("edit")
+    node.heal()
+    assert not node.changed()
+
+
+# ---- removing
+
+
+@pytest.mark.parametrize("act", [nothing, overwrite], ids=lambda act: act.__name__)
+def test_a_removal_that_did_not_happen(node: Node, act: Act) -> None:
+    """It still stands there: the base stays, so an edit since then is seen as one."""
+    remove_cut_off(node, "looked")
+    act(node.folder)
+    node.heal()
+    base = node.base()
+    assert base is not None
+    assert base.content == content("old")
+    assert node.changed() == (act is overwrite)
+
+
+@pytest.mark.parametrize("act", [nothing, save_edit, make_link], ids=lambda act: act.__name__)
+def test_a_removal_that_happened(node: Node, act: Act) -> None:
+    """The base is empty, the old version in the trash; what stands there since is a person's."""
+    remove_cut_off(node, "exchanged")
+    act(node.folder)
+    node.heal()
+    assert node.base() is None
+    assert node.texts() >= {"old"}
+    assert node.changed() == (act is not nothing)
+
+
+@pytest.mark.parametrize("act", [overwrite, save_edit], ids=lambda act: act.__name__)
+def test_an_edit_just_before_a_removal_goes_back(node: Node, act: Act) -> None:
+    """It stands at its path again, and the next scan sees an edit of what was to be removed."""
+    remove_cut_off(node, "exchanged", {"looked": act})
+    node.heal()
+    assert (node.folder / "f").read_text() == "edit"
+    base = node.base()
+    assert base is not None
+    assert base.content == content("old")
+
+
+def test_an_edit_before_and_one_after_a_removal(node: Node) -> None:
+    """Both are kept: the later at the path, the earlier beside it."""
+    remove_cut_off(node, "exchanged", {"looked": lambda folder: save(folder, "first")})
+    save_edit(node.folder)
+    node.heal()
+    assert (node.folder / "f").read_text() == "edit"
+    assert (node.folder / copy_path(F, content("first"))).read_text() == "first"
+    assert node.base() is None
+
+
+# ---- dying again, and trouble
+
+
+@pytest.mark.parametrize("act", [nothing, save_edit, make_folder], ids=lambda act: act.__name__)
+def test_dying_while_healing(node: Node, act: Act) -> None:
+    """What was done to the folder stays done, the index forgets it: healing once more comes to the same end."""
+    place_cut_off(node, "old", "exchanged", {"looked": act})
+
+    def die() -> None:
+        with node.index.write() as tx:
+            heal_intents(node.root, node.stage, node.trash, tx)
+            raise Died
+
+    with pytest.raises(Died):
+        die()
+    texts = node.texts()
+    node.heal()
+    assert node.texts() == texts
+    base = node.base()
+    assert base is not None
+    assert base.content == content("new" if act is nothing else "old")
+    assert node.changed() == (act is not nothing)
+
+
+def test_what_cannot_be_healed_is_tried_again(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The intent stays, and the bytes that came out are neither dropped as a download nor written over by one."""
+    place_cut_off(node, "old", "exchanged", {"looked": save_edit})
+    delete(node.folder)
+
+    def full(*args: object) -> bool:
+        raise PathBlocked(Problem("f", Reason.DISK_FULL, "no room"))
+
+    with monkeypatch.context() as patches:
+        patches.setattr(commit, "put_back", full)
+        node.heal()
+    with node.index.read() as view:
+        assert [intent.path for intent in view.intents()] == [F]
+    clean_stage(node.stage, node.trash, index_lost=False, wanted=lambda: False)
+    node.heal()
+    with node.index.read() as view:
+        assert view.intents() == []
+    assert "edit" in node.texts()
+
+
+def test_one_that_cannot_be_healed_does_not_keep_others(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each path by itself."""
+    place_cut_off(node, "old", "exchanged")
+    with node.index.write() as tx:
+        tx.put_intent(Intent(RelPath("e"), version("new"), "gone", 1, None))
+    honest = heal._heal_one
+
+    def heal_one(root: Root, stage: Stage, trash: Trash, tx: object, intent: Intent) -> None:
+        if intent.path == "e":
+            raise PathBlocked(Problem("e", Reason.PERMISSION, "not allowed"))
+        honest(root, stage, trash, tx, intent)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(heal, "_heal_one", heal_one)
+    node.heal()
+    with node.index.read() as view:
+        assert [intent.path for intent in view.intents()] == ["e"]
+    base = node.base()
+    assert base is not None
+    assert base.content == content("new")
+
+
+# ---- what else lies in the stage
+
+
+def staged(node: Node) -> None:
+    """A verified download, half of one, a link, an empty folder, and bytes that nobody can say anything about."""
+    whole = f"{content('whole').ident.hex()[:40]}.{'b' * 12}"
+    node.stage.write_small(whole, b"whole", version("whole"))
+    node.stage.write_small(NAME, b"half", version("half"))
+    node.stage.make_link(f"link.{'c' * 12}", Version(Kind.SYMLINK, target="elsewhere"))
+    node.stage.make_folder(f"folder.{'d' * 12}", Version(Kind.FOLDER, mode=0o755))
+    node.stage.write_small("out.f.1", b"came out", version("came out"))
+
+
+def test_the_stage_after_a_start(node: Node) -> None:
+    """Downloads stay while something is wanted; what was made goes; what came out of an exchange is in the trash."""
+    staged(node)
+    clean_stage(node.stage, node.trash, index_lost=False, wanted=lambda: True)
+    assert len(node.stage.names()) == 2
+    assert node.texts() == {"came out"}
+    clean_stage(node.stage, node.trash, index_lost=False, wanted=lambda: False)
+    assert node.stage.names() == []
+    assert node.texts() == {"came out"}
+
+
+def test_the_stage_after_a_lost_index(node: Node) -> None:
+    """F11: without intents only what verifies as a download is dropped; all else may be a person's."""
+    staged(node)
+    clean_stage(node.stage, node.trash, index_lost=True, wanted=lambda: True)
+    assert node.stage.names() == []
+    assert node.texts() == {"came out", "half"}
+    links = [kept.content for kept in node.trash.entries() if kept.content.kind is Kind.SYMLINK]
+    assert links == [Content(Kind.SYMLINK, b"elsewhere")]
+
+
+def test_leftovers_go_when_nothing_is_wanted(node: Node) -> None:
+    """Downloads that were overtaken go, but only while nothing is pending and no commit is under way."""
+    staged(node)
+    with node.index.write() as tx:
+        tx.set_pending(F)
+        assert not drop_leftovers(node.stage, tx)
+        tx.clear_pending(F)
+        tx.put_intent(Intent(F, version("new"), NAME, 1, None))
+        assert not drop_leftovers(node.stage, tx)
+        assert len(node.stage.names()) == 5
+        tx.clear_intent(F)
+        assert drop_leftovers(node.stage, tx)
+    assert node.stage.names() == ["out.f.1"]
