@@ -159,9 +159,11 @@ class NodePool:
         return running
 
     async def found(self, name: str, **settings: Any) -> Running:
-        """A new node with a pool of its own."""
+        """A new node with a pool of its own, whose index is in use."""
         running = self.folder(name)
         await self.start(running, **settings)
+        async with asyncio.timeout(WITHIN_S):
+            await running.node.books.recovered.wait()
         return running
 
     async def join(self, name: str, through: Running, **settings: Any) -> Running:

@@ -109,6 +109,8 @@ def test_asking_again_is_no_second_member(tmp_path: Path) -> None:
         code, invite = await founder.invite()
         newcomer = Identity.create()
         first = await founder.admit(code, invite, newcomer)
+        (question,) = await founder.ask(invite, None, newcomer)
+        assert question.refused == "", "it begins from the beginning"
         again = await founder.admit(code, invite, newcomer)
         assert [answer.roster for answer in again] == [answer.roster for answer in first]
         assert len(founder.registry.members()) == 2

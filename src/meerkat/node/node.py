@@ -386,6 +386,8 @@ class Node:
         totals = self.books.totals
         async for answer in self.registry.admit(ask, invite, totals.files, totals.bytes):
             yield answer
+            if answer.refused:
+                return  # and nothing of what the pool holds
         if ask.plan and ask.admission is None:
             async for part in self.puller.everything():
                 yield JoinAnswer(entries=part)

@@ -24,7 +24,7 @@ from meerkat.model.member import Member
 from meerkat.model.roster import AddOp
 from meerkat.store.roster import RosterStore
 from meerkat.wire import rosterops
-from meerkat.wire.identity import Identity, verify
+from meerkat.wire.identity import Identity, node_of, verify
 from meerkat.wire.invite import InviteSecret, encode_invite
 
 MARKS_OF_INVITE = 12
@@ -204,7 +204,8 @@ class Registry:
     async def admit(self, ask: JoinAsk, invite: InviteState, files: int, size: int) -> AsyncIterator[JoinAnswer]:
         """Answer a newcomer that showed an invite's certificate (the port has proved to it that we know the invite)."""
         if ask.admission is None:
-            refused = self._unusable(invite, None)
+            # Whoever it has admitted already may have missed the answer, and asks from the beginning.
+            refused = self._unusable(invite, node_of(ask.certificate))
             if refused is None:
                 yield JoinAnswer(pool=self.pool, files=files, bytes=size)
             else:
