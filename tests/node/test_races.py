@@ -368,3 +368,23 @@ def test_what_went_while_its_folder_was_away_is_gone(tmp_path: Path) -> None:
         assert len(await ada.living("f/b")) == 1
 
     run(tmp_path, scene)
+
+
+def test_answered_questions_are_forgotten(tmp_path: Path) -> None:
+    """A link that lives for months does not keep what was asked over it."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada, Rooms(tmp_path / "bob", "bob") as bob:
+            ada.carry(bob)
+            for number in range(20):
+                bob.put(f"{number}", b"%d" % number)
+            bob.put("large", os.urandom(1_000_000))
+            await bob.scan()
+            await ada.learn(bob)
+            working(ada)
+            await until("all came", lambda: ada.tree() == bob.tree())
+            await until("nothing is under way", lambda: not ada.inward.busy)
+            assert ada.transfer._asked == {}
+            assert ada.transfer._waiting == {}
+
+    asyncio.run(play())

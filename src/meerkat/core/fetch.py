@@ -135,6 +135,11 @@ class Fetch:
         out, self._out = self._out, []
         return out
 
+    def is_open(self, node: NodeId, ask_id: int) -> bool:
+        """True while an answer to that ask is of use."""
+        source = self._sources.get(node)
+        return source is not None and ask_id in source.asks
+
     def wake_at(self) -> float | None:
         """When to send a `Tick` (perhaps in vain); None: not before the next event."""
         while self._timers:

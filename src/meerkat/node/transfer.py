@@ -183,12 +183,19 @@ class Transfer:
             if future is not None and not future.done():
                 future.set_result(data)
             self._handle(fetch.PieceArrived(node, give.id, piece))
+        self._forget_answered(node, give.id)
 
     def _lacked(self, node: NodeId, lack: Lack) -> None:
         pieces = self._asked.get((node, lack.id))
         for index in lack.pieces if pieces is not None else ():
             if pieces is not None and index < len(pieces):
                 self._handle(fetch.PieceLacked(node, lack.id, pieces[index]))
+        self._forget_answered(node, lack.id)
+
+    def _forget_answered(self, node: NodeId, number: int) -> None:
+        """Links live for months: what was asked over them must not pile up."""
+        if not self._fetch.is_open(node, number):
+            self._asked.pop((node, number), None)
 
     def _stuck(self, piece: Piece) -> None:
         future = self._waiting.get(piece)
