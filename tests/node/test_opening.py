@@ -238,6 +238,28 @@ def test_downloads_in_the_stage(folder: Path, lost: bool) -> None:
         assert [kept.size for kept in trash.entries()] == ([4] if lost else [])
 
 
+def test_a_recovery_cut_off_still_drops_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F11: the process dies again right after it has begun anew: the next start knows no better whose the bytes are."""
+    recovered(folder)
+    name = f"{'0' * 40}.{'a' * 12}"
+    with opened(folder) as (_, stage, _):
+        stage.write_small(name, DATA, VERSION)
+    for each in (folder / ".meerkat").glob("index.db*"):
+        each.unlink()
+
+    def die(*args: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patches:
+        patches.setattr("meerkat.node.opening.clean_stage", die)
+        with pytest.raises(KeyboardInterrupt), opened(folder):
+            pass
+    shutil.rmtree(folder.parent / "state")
+    with opened(folder) as (_, stage, trash):
+        assert stage.names() == []
+        assert [kept.content for kept in trash.entries()] == [VERSION.content]
+
+
 def test_a_clean_stop_is_what_the_witness_has_seen(folder: Path) -> None:
     """It says the very sequence that the index has durably given."""
     recovered(folder)

@@ -492,6 +492,22 @@ def bytes_left_in_the_stage() -> None:
         hold("edit" in pool["b"].trashed(), "the person can have it back")
 
 
+def bytes_in_the_stage_of_an_older_index() -> None:
+    """F11, R12: as before, but the index is an older one: it knows of no commit that was under way, so neither it nor
+    anyone may drop what lies there."""
+    with Pool(2) as pool:
+        pool.save("a", "f", "old")
+        pool.pull("b", "a")
+        pool.step("b", "f")
+        pool["b"].back_up(pool.place / "backup")
+        pool.save("a", "f", "new")
+        pool.pull("b", "a")
+        die(pool, "b", "f", crash_at("exchanged", lambda: pool.write("b", "f", "edit"), acts_at="looked"))
+        pool.restore("b", pool.place / "backup", index_only=True)
+        pool.check(strict=False)
+        hold("edit" in pool["b"].trashed() | set(pool["b"].tree().values()), "the person can have it back")
+
+
 def nobody_holds_the_loser() -> None:
     """F12: the copy stands, but who made it lost its index before it told anyone: the loser is settled all the same."""
     winner, loser = by_rank("one", "two")
@@ -577,6 +593,7 @@ TRACES: dict[Trace, tuple[mistakes.Plant, ...]] = {
     what_comes_out_is_inspected: (mistakes.no_inspection,),
     the_copy_comes_first: (mistakes.late_resolve,),
     bytes_left_in_the_stage: (mistakes.stage_wiped,),
+    bytes_in_the_stage_of_an_older_index: (mistakes.stage_wiped, mistakes.older_index_trusted),
     nobody_holds_the_loser: (mistakes.holder_only,),
     a_forgotten_tombstone: (mistakes.no_floor_check,),
     a_floor_travels: (mistakes.floors_on_full_only,),

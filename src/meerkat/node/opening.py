@@ -65,8 +65,11 @@ def open_index(home: Home, node: NodeId, root: Root, stage: Stage, trash: Trash)
     with index.write() as tx:
         starts = _settle_author(tx, node, witness, is_new=is_new)
         wanted = tx.pending_count() > 0
+        recovering = bool(tx.meta("recovering"))
         tx.drop_aside(None)
-    clean_stage(stage, trash, index_lost=is_new, wanted=lambda: wanted)
+    # A new index has no intents, an older one not those that came after it: they cannot tell whose bytes are staged
+    # (F11). Nothing is downloaded while recovering, so this holds for a start that takes a recovery up again, too.
+    clean_stage(stage, trash, index_lost=recovering, wanted=lambda: wanted)
     with index.write() as tx:
         seq = tx.context().get(tx.author(), 0)
     witness.testify(node, starts, seq, clean=False)
