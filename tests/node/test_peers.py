@@ -1,0 +1,269 @@
+"""Links between members: one for each pair, made again when lost, refused to whoever does not belong."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+from node_pool import NodePool, Running, pool
+from node_rooms import WITHIN_S, eventually, until
+
+from meerkat import __version__
+from meerkat.model.frame import PROTOCOL_VERSION_MAX, Bye, Heads, Hello, LinkFrame, LinkLost
+from meerkat.model.ids import NodeId, PoolId
+from meerkat.model.limits import DIAL_TIMEOUT_S
+from meerkat.wire.client import DialFailed, dial
+from meerkat.wire.connection import WireConnection
+from meerkat.wire.identity import Identity
+
+
+async def member_that_is_off(nodes: NodePool, ada: Running) -> Identity:
+    """A member of ada's pool whose lines the test speaks itself."""
+    bob = await nodes.join("bob", ada)
+    await nodes.linked()
+    identity = bob.node.identity
+    await nodes.stop(bob)
+    await until("the link is gone", lambda: not ada.linked())
+    return identity
+
+
+async def dialled(ada: Running, identity: Identity) -> WireConnection:
+    return await dial(ada.address, ada.node.registry.members()[ada.id], identity, DIAL_TIMEOUT_S)
+
+
+def hello(
+    ada: Running, node: NodeId, *, pool_id: str = "", run: bytes = b"r" * 16, version: int = PROTOCOL_VERSION_MAX
+) -> Hello:
+    """A greeting as the member would say it."""
+    return Hello(
+        pool=PoolId(pool_id) if pool_id else ada.node.registry.pool,
+        node=node,
+        run=run,
+        version_min=version,
+        version_max=version,
+        features=(),
+        context=ada.node.books.context,
+        floor={},
+        fingerprint=ada.node.books.fingerprint,
+        roster_digest=ada.node.registry.digest(),
+        software=f"meerkat {__version__}",
+    )
+
+
+async def farewell(connection: WireConnection) -> Bye:
+    """The goodbye that ends a link."""
+    async with asyncio.timeout(WITHIN_S):
+        async for frame in connection.link.frames():
+            if isinstance(frame, Bye):
+                return frame
+    raise AssertionError("it ended without a goodbye")
+
+
+async def greeted(ada: Running, identity: Identity, greeting: Hello) -> WireConnection:
+    connection = await dialled(ada, identity)
+    await connection.link.send(greeting)
+    return connection
+
+
+def test_each_pair_has_one_link(tmp_path: Path) -> None:
+    """Whoever dialled, and also when both did at once: one link stands, and both ends agree which."""
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada")
+            await asyncio.gather(*(nodes.join(name, ada) for name in ("bob", "cy")))
+            await nodes.linked()
+
+            async def agree() -> bool:
+                for one in nodes.nodes:
+                    for other in nodes.nodes:
+                        if one is other:
+                            continue
+                        mine = one.node.peers.linked().get(other.id)
+                        theirs = other.node.peers.linked().get(one.id)
+                        if mine is None or theirs is None or mine.connection.dialled == theirs.connection.dialled:
+                            return False
+                return True
+
+            await eventually("each link has one end that dialled", agree)
+            rows = {row["name"]: row for row in await ada.ask("nodes")}
+            assert {rows[name]["link"] for name in ("bob", "cy")} <= {"dialled", "accepted"}
+
+    asyncio.run(play())
+
+
+def test_a_node_that_comes_back_is_linked_again(tmp_path: Path) -> None:
+    """Its goodbye is remembered while it is away; the new run replaces whatever was left of the old link."""
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada")
+            bob = await nodes.join("bob", ada)
+            await nodes.linked()
+            await nodes.stop(bob)
+            await until("gone", lambda: not ada.linked())
+            assert ada.node.peers.last_cause[bob.id] == "this node was stopped"
+            (row,) = [row for row in await ada.ask("nodes") if row["name"] == "bob"]
+            assert (row["state"], row["cause"]) == ("offline", "this node was stopped")
+            await nodes.start(bob)
+            await nodes.linked()
+            await nodes.crash(bob)
+            await nodes.start(bob)
+            await nodes.linked()
+            assert bob.id not in ada.node.peers.last_cause
+
+    asyncio.run(play())
+
+
+def test_a_new_address_is_found(tmp_path: Path) -> None:
+    """Bob comes back at another port than cy knows: they meet all the same."""
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada")
+            bob = await nodes.join("bob", ada)
+            cy = await nodes.join("cy", ada)
+            await nodes.linked()
+            await nodes.stop(cy)
+            await nodes.stop(bob)
+            host, _, port = bob.address.rpartition(":")
+            with socket.create_server((host, int(port))):  # another program has taken bob's port
+                await nodes.start(bob)
+                assert bob.address != f"{host}:{port}"
+            await nodes.start(cy)
+            await nodes.linked()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("another pool", "another pool"),
+        ("another name", "not a member"),
+        ("a later protocol", "upgrade the older"),
+        ("no greeting", "did not greet"),
+    ],
+)
+def test_whoever_does_not_fit_is_told_why(tmp_path: Path, what: str, why: str) -> None:
+    """A member that greets for another pool, as somebody else, or in a language of the future; or that does not
+    greet at all: no link, and the cause is known on the side that matters."""
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada")
+            bob = await member_that_is_off(nodes, ada)
+            greetings: dict[str, LinkFrame] = {
+                "another pool": hello(ada, bob.node, pool_id="a" * 32),
+                "another name": hello(ada, ada.id),
+                "a later protocol": hello(ada, bob.node, version=PROTOCOL_VERSION_MAX + 1),
+                "no greeting": Heads({}),
+            }
+            connection = await dialled(ada, bob)
+            await connection.link.send(greetings[what])
+            if what != "no greeting":
+                bye = await farewell(connection)
+                assert bye.why == "refused"
+                assert why in bye.text
+            await until("the cause is known", lambda: why in ada.node.peers.last_cause.get(bob.node, ""))
+            assert bob.node not in ada.linked()
+            await connection.close()
+
+    asyncio.run(play())
+
+
+def test_a_newer_run_replaces_the_link(tmp_path: Path) -> None:
+    """The member has restarted, and this side has not noticed yet: the new link stays, the old one is told."""
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada")
+            bob = await member_that_is_off(nodes, ada)
+            first = await greeted(ada, bob, hello(ada, bob.node, run=b"1" * 16))
+            await until("linked", lambda: bob.node in ada.linked())
+            second = await greeted(ada, bob, hello(ada, bob.node, run=b"2" * 16))
+            assert (await farewell(first)).why == "duplicate"
+            assert ada.node.peers.linked()[bob.node].hello.run == b"2" * 16
+            await second.close()
+            await until("gone", lambda: bob.node not in ada.linked())
+
+    asyncio.run(play())
+
+
+def test_a_removed_member_is_cut_off(tmp_path: Path) -> None:
+    """The link that stands ends at once, with the reason; a new one does not come to be."""
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada")
+            bob = await member_that_is_off(nodes, ada)
+            connection = await greeted(ada, bob, hello(ada, bob.node))
+            await until("linked", lambda: bob.node in ada.linked())
+            await ada.ask("nodes_remove", node="bob")
+            bye = await farewell(connection)
+            assert bye.why == "refused"
+            await until("gone", lambda: bob.node not in ada.linked())
+            with pytest.raises(DialFailed) as failed:
+                await dialled(ada, bob)
+            assert failed.value.code == "not_member"
+
+    asyncio.run(play())
+
+
+def test_a_stopping_node_says_goodbye(tmp_path: Path) -> None:
+    """Those that are linked know at once that it is down, and do not wait for silence."""
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada")
+            bob = await member_that_is_off(nodes, ada)
+            connection = await greeted(ada, bob, hello(ada, bob.node))
+            await until("linked", lambda: bob.node in ada.linked())
+            ada.stop.set()
+            assert (await farewell(connection)).why == "down"
+            with pytest.raises(LinkLost):
+                async for _ in connection.link.frames():
+                    pass
+            await nodes.ended(ada)
+
+    asyncio.run(play())
+
+
+def test_a_member_that_remembers_more_of_this_node_ends_its_epoch(tmp_path: Path) -> None:
+    """This index was rolled back: numbers that somebody has seen are never given again."""
+
+    async def play() -> None:
+        async with pool(tmp_path, bugs_expected=True) as nodes:
+            ada = await nodes.found("ada")
+            bob = await member_that_is_off(nodes, ada)
+            author = ada.node.books.author
+            greeting = hello(ada, bob.node)
+            outrun = Hello(**{each: getattr(greeting, each) for each in greeting.__slots__} | {"context": {author: 99}})
+            connection = await greeted(ada, bob, outrun)
+            await until("a new epoch", lambda: ada.node.books.author != author)
+            assert ada.node.books.author.node == author.node
+            await connection.close()
+
+    asyncio.run(play())
+
+
+def test_traffic_is_counted_across_links(tmp_path: Path) -> None:
+    """What went over links that have ended still counts."""
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada")
+            bob = await nodes.join("bob", ada)
+            ada.put("a", b"x" * 50_000)
+            await until("bob has it", lambda: bob.read("a") is not None)
+            await nodes.settled()
+            await nodes.stop(bob)
+            await until("gone", lambda: not ada.linked())
+            sent, received = ada.node.peers.traffic
+            assert sent > 0
+            assert received > 0
+            await nodes.start(bob)
+            await nodes.linked()
+            assert ada.node.peers.traffic > (sent, received)
+
+    asyncio.run(play())
