@@ -129,18 +129,20 @@ class Inward:
                 continue
             self.working = True
             try:
-                while await self._pass():
-                    pass
-                self._forget_delays()
+                moved = True
+                while moved:
+                    began = self._now()
+                    moved = await self._pass()
+                self._forget_delays(began)
                 if self._littered and not self._delays and not self._bulk_running and not self._small_running:
                     self._littered = not await self._placer.tidy()
             finally:
                 self.working = False
 
-    def _forget_delays(self) -> None:
-        """Those that are due were met in this pass, or their paths are not pending any more."""
-        now = self._now()
-        for path in [path for path, delay in self._delays.items() if delay.until <= now and path not in self._claims]:
+    def _forget_delays(self, began: float) -> None:
+        """Those that were due when the pass began were met in it, or their paths are not pending any more. What has
+        become due since may have been passed over: it is met in the next pass, which its delay brings about."""
+        for path in [path for path, delay in self._delays.items() if delay.until <= began and path not in self._claims]:
             del self._delays[path]
 
     async def _sleep(self) -> None:
