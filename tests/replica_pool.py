@@ -199,6 +199,11 @@ class Pool:
         self._doubt_all_but(trustworthy)
         replica.lose_index()
 
+    def start_without_index(self, name: str) -> None:
+        """As `lose_index`, after a crash: what it had written and what stood unscanned is known to nobody."""
+        self._doubt_all_but(self._known_without(name) - {name})
+        self.all[name].start_without_index()
+
     def restore(self, name: str, backup: Path, *, index_only: bool) -> None:
         self.diary.lossy = self.diary.restored = True
         if not index_only:
@@ -214,7 +219,7 @@ class Pool:
 
     def _known_without(self, lost: str) -> set[str]:
         """The replicas all of whose writes somebody knows whose index is not lost."""
-        contexts = [replica.context() for replica in self.present if replica.name != lost]
+        contexts = [replica.context() for replica in self.present if replica.name != lost and replica.running]
         unknown = {dot.author.node for dot in self.dots if not any(knows(context, dot) for context in contexts)}
         return {replica.name for replica in self.all.values() if replica.node not in unknown}
 

@@ -185,7 +185,11 @@ class Life:
         replica.stop(clean=False)
         if self.rng.random() < 0.4 and not self.kind.alone:
             self.person(replica, path)
-        replica.start()
+        if self.kind.losses and self.rng.random() < 0.2:
+            self.note(replica.name, "and its index is lost")
+            self.pool.start_without_index(replica.name)
+        else:
+            replica.start()
 
     def forget(self, replica: Replica) -> None:
         self.note(replica.name, "forget")
