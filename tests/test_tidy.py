@@ -40,6 +40,8 @@ WITHOUT_OWN_TEST: dict[str, str] = {
     "store/errors.py": "names of errors",
     "store/snapshot.py": "tests/store/test_index.py and test_transaction.py ask it everything",
     "node/ports.py": "shapes only; mypy holds the rooms to them",
+    "node/recall.py": "verbs of the control socket; tests/e2e/test_recall.py asks them all",
+    "node/surroundings.py": "the real network, watch and doors; tests/world/ puts others in their place",
     "cli/demo_steps.py": "tests/cli/test_demo.py takes every step with real nodes",
 }
 """Modules without a test file of their name, each with the reason."""
