@@ -30,9 +30,13 @@ COMMANDS = {
     "resolve": Lazy(
         "Recover", "meerkat.cli.resolve:resolve", "Settle a conflict; what does not stay goes to the trash."
     ),
-    "history": Lazy("Recover", "meerkat.cli.history:history", "Show what happened to a path, or to all."),
+    "history": Lazy(
+        "Recover", "meerkat.cli.history:history", "Show what happened to a path, or to all, the newest first."
+    ),
     "restore": Lazy("Recover", "meerkat.cli.restore:restore", "Bring back a past version of a file; deletions, too."),
-    "scrub": Lazy("Recover", "meerkat.cli.scrub:scrub", "Read all files again and heal what has rotted."),
+    "scrub": Lazy(
+        "Recover", "meerkat.cli.scrub:scrub", "Read all files again and heal from other nodes what has rotted."
+    ),
     "down": Lazy("Run", "meerkat.cli.stop:down", "Stop the node of a folder; it stays a member."),
     "demo": Lazy("Run", "meerkat.cli.demo:demo", "Watch a whole pool at work on this machine."),
     "completion": Lazy("Configure", "meerkat.cli.about:completion", "Print the completion script of a shell."),
