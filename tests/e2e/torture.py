@@ -392,9 +392,15 @@ class _Replacing:
 
 
 class Fates:
-    """Kills, restarts and freezes nodes."""
+    """Kills, restarts and freezes nodes.
 
-    def __init__(self, pool: Pool, rng: random.Random, chronicle: Chronicle) -> None:
+    Args:
+        amnesia: how often a killed node has lost its index as well, or has an older one.
+    """
+
+    def __init__(self, pool: Pool, rng: random.Random, chronicle: Chronicle, amnesia: float) -> None:
+        self._amnesia = amnesia
+        self._saved: dict[str, Path] = {}
         self._pool = pool
         self._rng = rng
         self._chronicle = chronicle
@@ -412,11 +418,30 @@ class Fates:
         elif self._rng.random() < 0.5:
             self._tell("kills", node)
             self._pool.kill9(node)
+            if self._rng.random() < self._amnesia:
+                self._forget(node)
             if self._rng.random() < 0.5:
                 self._pool.restart(node)
         else:
             self._tell("freezes", node)
             self._pool.freeze(node)
+
+    def _forget(self, node: Node) -> None:
+        """Keep a copy of the index for later, put an earlier one back, or lose it."""
+        metadata = node.folder / ".meerkat"
+        saved = self._saved.pop(node.name, None)
+        files = [path for path in metadata.iterdir() if path.name.startswith("index.db")]
+        if saved is None and self._rng.random() < 0.6:
+            self._saved[node.name] = self._pool.private / f"{node.name}-{self.counts['kills']}"
+            self._saved[node.name].mkdir()
+            for path in files:
+                shutil.copy2(path, self._saved[node.name])
+            return
+        for path in files:
+            path.unlink()
+        self._tell("makes forget" if saved is None else "sets back", node)
+        if saved is not None:
+            shutil.copytree(saved, metadata, dirs_exist_ok=True)
 
     def relent(self) -> None:
         """All nodes run again."""
@@ -451,7 +476,9 @@ class Torture:
         seed: of everything that people and fates choose (not of what the machine does meanwhile).
     """
 
-    def __init__(self, pool: Pool, seed: int, *, pace_s: float = 0.02, fate_s: float = 1.5) -> None:
+    def __init__(
+        self, pool: Pool, seed: int, *, pace_s: float = 0.02, fate_s: float = 1.5, amnesia: float = 0.0
+    ) -> None:
         self.pool = pool
         self.seed = seed
         self.chronicle = Chronicle()
@@ -459,7 +486,7 @@ class Torture:
         self.people = [
             Person(node.name, node.folder, random.Random(rng.getrandbits(64)), self.chronicle) for node in pool.nodes
         ]
-        self.fates = Fates(pool, random.Random(rng.getrandbits(64)), self.chronicle)
+        self.fates = Fates(pool, random.Random(rng.getrandbits(64)), self.chronicle, amnesia)
         self._pace_s = pace_s
         self._fate_s = fate_s
         self._gone: set[str] = set()
