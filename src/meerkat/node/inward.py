@@ -82,7 +82,7 @@ class Inward:
         self._fresh: deque[RelPath] = deque(maxlen=FRESH_PATHS_MAX)
         self._wanted: set[bytes] = set()
         self._passed_over: set[RelPath] = set()
-        self._littered = False
+        self._littered = True  # what a life before this one has staged may never be asked for again
         self.working = False
         claims.on_freed = self._freed
 
