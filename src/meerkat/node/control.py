@@ -139,12 +139,7 @@ class Control:
     async def _leave(self, arguments: Json) -> Answers:
         node = self._node
         others = set(node.registry.members()) - {node.identity.node}
-        covered = any(
-            dominates(summary.complete, node.books.context)
-            for each, summary in node.gossip.latest.items()
-            if each in others
-        )
-        if others and not covered and not arguments.get("yes"):
+        if others and not arguments.get("yes") and not await self._is_elsewhere(others):
             raise Fault(
                 "only_copy",
                 "no other node is known to have everything that is here",
@@ -155,6 +150,16 @@ class Control:
         await node.leave()
         self._stop_soon()
         yield Result({"pool": node.home.config.pool, "node": node.identity.node, "dir": str(node.home.folder)})
+
+    async def _is_elsewhere(self, others: set[NodeId]) -> bool:
+        """True when one of the others is known to have everything that is in the folder now."""
+        node = self._node
+        await node.outward.scan()
+        return not node.books.recovering and any(
+            dominates(summary.complete, node.books.context)
+            for each, summary in node.gossip.latest.items()
+            if each in others
+        )
 
     def _stop_soon(self) -> None:
         """After the answer: an answer that stops the node must not be lost with it."""
