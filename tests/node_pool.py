@@ -166,9 +166,10 @@ class NodePool:
             await running.node.books.recovered.wait()
         return running
 
-    async def join(self, name: str, through: Running, **settings: Any) -> Running:
-        """A new node that joins through another one."""
+    async def join(self, name: str, through: Running, *, called: str = "", **settings: Any) -> Running:
+        """A new node that joins through another one. `called`: how it calls itself, when that is not its folder."""
         running = self.folder(name)
+        running.name = called or name
         await self.start(running, invite=await through.invite(), **settings)
         return running
 
