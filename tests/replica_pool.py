@@ -23,7 +23,7 @@ from meerkat.core.compare import Change
 from meerkat.core.merge import dots_of
 from meerkat.core.plan import KeepLoser
 from meerkat.core.resolve import view as outlook_of
-from meerkat.model.dot import Dot, knows
+from meerkat.model.dot import Dot, dominates, knows
 from meerkat.model.ids import Digest
 from meerkat.model.path import RelPath, parent, tree_key
 from meerkat.model.version import FOLDER, Content, Kind, Version
@@ -84,8 +84,7 @@ class Pool:
         clock = Clock()
         self.all = {name: Replica(name, self.place / name, self.bytes_of, clock) for name in "abcdefgh"[:count]}
         for replica in self.all.values():
-            with replica.index.write() as tx:
-                tx.put_meta("recovering", b"")
+            replica.settle_in()
 
     def __enter__(self) -> Self:
         return self
@@ -247,7 +246,7 @@ class Pool:
     def _round(self) -> None:
         for replica in self.present:
             for other in self.present:
-                if other is not replica:
+                if other is not replica and (replica.recovering or not dominates(replica.context(), other.context())):
                     replica.pull(other)
             if replica.recovering and all(other.recovering for other in self.present):
                 replica.recover()

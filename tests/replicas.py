@@ -5,10 +5,13 @@ crash or another replica between any two steps. Invariant: no decision is taken 
 `heal` and `opening`, and every change of the folder from `disk`.
 """
 
+import atexit
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from blake3 import blake3
@@ -92,12 +95,13 @@ class Replica:
     trash: Trash = field(init=False)
     opened: Opened = field(init=False)
     running: bool = False
-    pulled_whole: bool = False
     under_way: Answer | None = None
+    recovering: bool = False
     _numbers: int = 0
 
     def __post_init__(self) -> None:
-        self.folder.mkdir()
+        (self.folder / ".meerkat").mkdir(parents=True)
+        shutil.copy(_empty_index(), self.folder / ".meerkat" / "index.db")  # quicker than making one each time
         self.start()
 
     # ---- life
@@ -117,8 +121,9 @@ class Replica:
         self.trash = Trash(self.root)
         self.opened = open_index(self.home, self.node, self.root, self.stage, self.trash)
         self.running = True
-        self.pulled_whole = False
         self.under_way = None
+        with self.index.read() as view:
+            self.recovering = bool(view.meta("recovering"))
 
     def stop(self, *, clean: bool = True) -> None:
         """A clean stop, or (as far as a test can) a sudden end."""
@@ -227,11 +232,6 @@ class Replica:
         with self.index.read() as view:
             return {entry.path for entry in view.entries()} | {path for path, _ in view.bases()}
 
-    @property
-    def recovering(self) -> bool:
-        with self.index.read() as view:
-            return bool(view.meta("recovering"))
-
     # ---- outward
 
     def scan(self, chosen: Collection[str] | None = None, *, adopting: bool = False) -> list[RelPath]:
@@ -252,8 +252,13 @@ class Replica:
     def recover(self) -> None:
         """The end of a recovery: adopt what the disk holds (R11, R12)."""
         self.scan(adopting=True)
+        self.settle_in()
+
+    def settle_in(self) -> None:
+        """From now on this index is as good as any."""
         with self.index.write() as tx:
             tx.put_meta("recovering", b"")
+        self.recovering = False
 
     # ---- pulls
 
@@ -303,6 +308,8 @@ class Replica:
             self.take(answer)
 
     def interrupt(self) -> None:
+        if self.under_way is None:
+            return
         self.under_way = None
         with self.index.write() as tx:
             tx.drop_aside(None)
@@ -500,6 +507,15 @@ class Replica:
             if data is not None and blake3(data).digest() == digest:
                 return data
         return None
+
+
+@cache
+def _empty_index() -> Path:
+    """An index that nobody has ever started on."""
+    place = Path(tempfile.mkdtemp(prefix="meerkat-index-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    Index.open(place / "index.db", durable=False).close()
+    return place / "index.db"
 
 
 def _tag(path: str) -> str:
