@@ -97,7 +97,7 @@ class Books:
         self,
         threads: ThreadPoolExecutor,
         run: Callable[[], T],
-        at_end: Callable[[asyncio.Future[T]], None] = lambda future: None,
+        at_end: Callable[[asyncio.Future[T]], None] | None = None,
     ) -> T:
         """Run it there; while the disk does not let the index be used, wait and try again: nothing was committed, and
         there is nothing that this node could rightly do meanwhile.
@@ -109,7 +109,7 @@ class Books:
         wait = INDEX_RETRY_MIN_S
         while True:
             future = asyncio.get_running_loop().run_in_executor(threads, run)
-            future.add_done_callback(at_end)
+            future.add_done_callback(at_end or _seen)
             try:
                 result = await asyncio.shield(future)
             except IndexUnavailable as error:
@@ -140,3 +140,9 @@ class Books:
         await asyncio.get_running_loop().run_in_executor(self._writer, self._index.close)
         self._writer.shutdown()
         self._readers.shutdown()
+
+
+def _seen(future: asyncio.Future[T]) -> None:
+    """What became of a reading that nobody waits for any more (the index may be closed by then) is nobody's trouble."""
+    if not future.cancelled():
+        future.exception()
