@@ -27,6 +27,8 @@ STOP_TIMEOUT_S = 30.0
 COMMAND_TIMEOUT_S = 90.0
 EQUAL_TIMEOUT_S = 90.0
 POLL_S = 0.05
+ASK_POLL_S = 0.15
+"""Between two looks that mostly ask a node: each costs a process, and the machine has work to do."""
 LOG_LINES_SHOWN = 40
 PROGRAM = (sys.executable, "-m", "meerkat")
 
@@ -279,7 +281,7 @@ class Pool:
         while not (found := look()):
             self.ensure_alive()
             assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}\n{self.report()}"
-            time.sleep(POLL_S)
+            time.sleep(ASK_POLL_S)
         return found
 
     @property

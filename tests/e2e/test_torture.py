@@ -1,4 +1,4 @@
-"""G1, G2, G4 and G6 on real nodes: people who do everything at once, nodes that are killed and frozen, then the reckoning.
+"""G1, G2, G4 and G6 on real nodes: people who do everything at once, nodes killed and frozen, then the reckoning.
 
 A short run with a fixed seed by default. By hand: TORTURE_SECONDS (all rounds together) and TORTURE_SEED.
 """

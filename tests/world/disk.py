@@ -17,11 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from world.loop import LIFE, Died, Life
+
 from meerkat.disk import commit, platform, stage, trash
 from meerkat.model.path import MARKER, RelPath
 from meerkat.store import connection as store_connection
 from meerkat.store.errors import IndexUnavailable
-from world.loop import LIFE, Died, Life
 
 _CHANGES = ("rename", "link", "unlink", "rmdir", "mkdir", "symlink", "ftruncate", "pwrite", "utime", "chmod", "fchmod")
 
@@ -93,6 +94,7 @@ class Door:
         self.refusing: dict[str, float] = {}
         self.refused = 0
         self.graves: Path = Path()
+        self.power = False
         self._buried = 0
         self._exchanging: str | None = None
         self.violations: list[str] = []
@@ -209,7 +211,9 @@ class Door:
         self._buried += 1
         grave = self.graves / str(self._buried)
         os.link(place, grave, follow_symlinks=False)
-        self._of(life).changes.append(_Change(lambda: os.link(grave, place, follow_symlinks=False), frozenset((folder,))))
+        self._of(life).changes.append(
+            _Change(lambda: os.link(grave, place, follow_symlinks=False), frozenset((folder,)))
+        )
 
     def changed(self, life: Life, undo: Callable[[], None], folder: int) -> None:
         self._of(life).changes.append(_Change(undo, frozenset((folder,))))
@@ -239,9 +243,9 @@ class _Os(ModuleType):
             folder = options.get("dir_fd")
             place = _at(folder, args[0]) if isinstance(folder, int) and isinstance(args[0], str) else ""
             inode = os.fstat(folder).st_ino if isinstance(folder, int) else 0
-            if name == "unlink" and place and not os.path.isdir(place):
-                if os.path.lexists(place):
-                    door.bury(life, place, inode)
+            # A grave is a second link, which nobody may see who counts them: only where the power can go.
+            if door.power and name == "unlink" and place and os.path.lexists(place) and not os.path.isdir(place):
+                door.bury(life, place, inode)
             result = real(*args, **options)
             if name in ("pwrite", "ftruncate"):
                 door.wrote(life, args[0])

@@ -76,7 +76,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         clockwork = _Clockwork()
         clockwork.advance = self._advance
         super().__init__(clockwork)
-        self.set_task_factory(self._make_task)
+        self.set_task_factory(self._make_task)  # type: ignore[arg-type]
 
     def time(self) -> float:
         return self._virtual_now
@@ -84,8 +84,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _advance(self, seconds: float) -> None:
         self._virtual_now += seconds
 
-    def call_soon_threadsafe(  # type: ignore[override]
-        self, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
+    def call_soon_threadsafe(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         return self.call_soon(callback, *args, context=context)
 
@@ -103,9 +103,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 task.cancel()
         return task
 
-    def run_in_executor(  # type: ignore[override]
-        self, executor: Any, func: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]
-    ) -> asyncio.Future[T]:
+    def run_in_executor(self, executor: Any, func: Callable[[Unpack[Ts]], T], *args: *Ts) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self.create_future()
         life = LIFE.get()
         if life is not None and life.dead:
@@ -119,7 +117,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.call_at(at, self._work, life, future, func, args)
         return future
 
-    def _work(self, life: Life | None, future: asyncio.Future[T], func: Callable[..., T], args: tuple[Any, ...]) -> None:
+    def _work(
+        self, life: Life | None, future: asyncio.Future[T], func: Callable[..., T], args: tuple[Any, ...]
+    ) -> None:
         if life is not None and life.dead:
             if not future.done():
                 future.set_exception(Died())

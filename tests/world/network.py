@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
 
+from world.loop import LIFE, Life
+
 from meerkat.model.frame import CarryFrame, IndexFrame, LinkFrame, LinkLost
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import PIPE_OUT_FRAMES_MAX
@@ -22,7 +24,6 @@ from meerkat.node.surroundings import OnConnection, OnJoin, Port
 from meerkat.wire.client import DialFailed
 from meerkat.wire.gate import Gate
 from meerkat.wire.identity import Identity
-from world.loop import LIFE, Life
 
 Frame = TypeVar("Frame")
 
@@ -54,7 +55,7 @@ class SimulatedPipe(Generic[Frame]):
 
     def _launch(self, arrive: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
-        self._last_at = max(self._last_at, loop.time() + self._net.delay_s())
+        self._last_at = max(self._last_at + 1e-6, loop.time() + self._net.delay_s())
         loop.call_at(self._last_at, self._arrive, arrive, context=Context())
 
     def _arrive(self, arrive: Callable[[], None]) -> None:
@@ -168,7 +169,9 @@ class Net:
         self.doubling = 0.0
 
     def delay_s(self) -> float:
-        return self.rng.expovariate(1 / self.slow_s) if self.rng.random() < 0.95 else self.rng.uniform(0, 60 * self.slow_s)
+        return (
+            self.rng.expovariate(1 / self.slow_s) if self.rng.random() < 0.95 else self.rng.uniform(0, 60 * self.slow_s)
+        )
 
     def blocked(self, source: str, target: str) -> bool:
         return (source, target) in self.barriers
@@ -201,7 +204,7 @@ class Net:
         """As the port does: the engine gets a connection that stands."""
         assert machine.on_connection is not None
         loop = asyncio.get_running_loop()
-        loop.create_task(machine.on_connection(connection), context=machine.context)  # type: ignore[arg-type]  # noqa: TID251, RUF006
+        loop.create_task(machine.on_connection(connection), context=machine.context)  # type: ignore[arg-type]  # noqa: RUF006
 
 
 class SimulatedNetwork:

@@ -64,6 +64,18 @@ class Worker(Person):
                 os.utime(self.folder / path, ns=(now, now), follow_symlinks=False)
         return [RelPath(path) for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)]
 
+    def files(self) -> Iterator[str]:
+        """Full paths of the regular files."""
+        waiting = [str(self.folder)]
+        while waiting:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name != MARKER:
+                            waiting.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        yield entry.path
+
     def _is_folder(self, path: str) -> bool:
         full = self.folder / path
         return full.is_dir() and not full.is_symlink()

@@ -3,8 +3,8 @@
 Rounds of madness and quiet. In a round people work, links break, disks refuse, nodes stop, die between any two steps
 and lose power; then all is well again, and once the pool says that it is quiet, the oracle reckons: equal trees (G1),
 every value that nobody knowingly overwrote is somewhere (G2), no reader saw a mix or a gap (G3), nothing that was gone
-everywhere is back (G4), no task failed, nothing is left in a stage, and idle nodes are silent. In a lonely round only one
-person works; then every tree must be exactly what that person left.
+everywhere is back (G4), no task failed, nothing is left in a stage, and idle nodes are silent. In a lonely round only
+one person works; then every tree must be exactly what that person left.
 """
 
 import asyncio
@@ -32,6 +32,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from e2e import torture
 from e2e.torture import Chronicle, value_of, value_of_link
 from e2e.tree import Reader, Tree, differences
+from world.disk import Door
+from world.loop import LIFE, Died, Life, VirtualLoop
+from world.network import Machine, Net, SimulatedNetwork
+from world.people import EPOCH_NS, Worker
 
 from meerkat.disk import platform
 from meerkat.disk.root import Root
@@ -40,6 +44,7 @@ from meerkat.disk.watch import OnEvent, Overflowed, Touched
 from meerkat.model.config import Settings
 from meerkat.model.ids import PoolId
 from meerkat.model.path import MARKER, RelPath
+from meerkat.node import inward, outward, pull
 from meerkat.node import node as node_module
 from meerkat.node.home import Home, open_home
 from meerkat.node.node import Node
@@ -49,16 +54,14 @@ from meerkat.wire import identity as identity_module
 from meerkat.wire import rosterops
 from meerkat.wire.identity import Identity
 from meerkat.wire.invite import InviteSecret
-from world.disk import Door
-from world.loop import LIFE, Died, Life, VirtualLoop
-from world.network import Machine, Net, SimulatedNetwork
-from world.people import EPOCH_NS, Worker
 
 RESCAN_S = 30.0
 QUIET_LEAST_S = 65.0  # two rescans: whatever the watch did not tell is found
 QUIET_MOST_S = 1500.0
 IDLE_S = 60.0
 FRAMES_IDLE_MAX = 70  # on one link in one direction in IDLE_S: pings, their answers, and summaries
+INTERLUDES_MAX = 25  # acts between steps, in one round: each makes work, and work makes steps
+ACTS_MAX = 70  # of one person in one round
 NAMES = "abcdefgh"
 
 
@@ -70,6 +73,8 @@ class Weather:
         lonely: one person works at a time.
         interlude: how likely a person acts, or a reader looks, at one step of a node.
         lost: share of the watch's events that never come.
+        tight: batches and parts hold a few things only, so that all of them come in several.
+        accidents: indexes are lost, or older ones come back.
     """
 
     nodes: int
@@ -85,9 +90,12 @@ class Weather:
     crashes: bool
     fallback: bool
     doubling: float
+    tight: bool
+    accidents: bool
 
     @classmethod
     def of(cls, dice: random.Random) -> "Weather":
+        fallback = dice.random() < 0.12  # its changes are not of the kind that the model of flushing can take back
         return cls(
             nodes=dice.choice((2, 2, 3, 3, 4)),
             rounds=2,
@@ -97,11 +105,13 @@ class Weather:
             lonely=dice.random() < 0.25,
             interlude=dice.choice((0.0, 0.01, 0.04)),
             lost=dice.choice((0.0, 0.0, 0.1, 0.5)),
-            power=dice.random() < 0.4,
+            power=not fallback and dice.random() < 0.4,
             refusals=dice.random() < 0.3,
             crashes=dice.random() < 0.75,
-            fallback=dice.random() < 0.12,
+            fallback=fallback,
             doubling=dice.choice((0.0, 0.2)),
+            tight=dice.random() < 0.5,
+            accidents=dice.random() < 0.25,
         )
 
 
@@ -124,6 +134,7 @@ class Place:
     ready: bool = False
     task: "asyncio.Task[None] | None" = None
     saved: dict[str, bytes] = field(default_factory=dict)
+    backup: dict[str, bytes] = field(default_factory=dict)
     acts: int = 0
 
     @property
@@ -192,6 +203,7 @@ class World:
         self._reader = Reader()
         self._gone: set[str] = set()
         self._fates = 0
+        self.accidents = 0
         self._power_due: set[Life] = set()
         self._refused_at = float("-inf")
 
@@ -235,7 +247,7 @@ class World:
             for place in self.places:
                 if place.life is not None:
                     place.life.dead = True
-            tasks = [task for task in asyncio.all_tasks(self.loop)]
+            tasks = list(asyncio.all_tasks(self.loop))
             for task in tasks:
                 task.cancel()
             if tasks:
@@ -265,6 +277,12 @@ class World:
         patch(torture, "time", SimpleNamespace(monotonic=self.loop.time, sleep=lambda seconds: None))
         patch(identity_module, "sign", sign)
         patch(rosterops, "sign", sign)
+        if self.weather.tight:
+            patch(pull, "ENTRIES_PER_PART_MAX", 2)
+            patch(pull, "ENTRIES_ASIDE_MIN", 3)
+            patch(inward, "PLAN_BATCH_MAX", 3)
+            patch(inward, "COMMIT_BATCH_MAX", 2)
+            patch(outward, "SCAN_BATCH_PATHS_MAX", 3)
         handler = _Listener(self)
         logger = logging.getLogger("meerkat")
         patch(node_module, "start_logging", lambda path, level: logging.NullHandler())
@@ -281,6 +299,7 @@ class World:
         os.environ["XDG_STATE_HOME"] = str(self.base / "state")
         self.door.graves = self.base / "graves"
         self.door.graves.mkdir()
+        self.door.power = self.weather.power
         self.door.install()
         try:
             yield
@@ -408,13 +427,12 @@ class World:
         life = place.life
         if life is None or life.dead:
             return
-        self.chronicle.note(f"fate {life} dies at step {life.steps}{' with its power' if life in self._power_due else ''}")
+        self.chronicle.note(
+            f"fate {life} dies at step {life.steps}{' with its power' if life in self._power_due else ''}"
+        )
         life.dead = True
         place.ready = False
-        meta = place.folder / MARKER
-        place.saved = {
-            name: (meta / name).read_bytes() for name in ("index.db", "index.db-wal") if (meta / name).exists()
-        }
+        place.saved = _index_of(place)
         for connection in list(self.net.live()):
             if connection.life is life:
                 connection.cut("its process is gone", tell=life not in self._power_due)
@@ -440,7 +458,14 @@ class World:
         meta = place.folder / MARKER
         for name in ("index.db-shm", "index.db-wal"):
             (meta / name).unlink(missing_ok=True)
-        for name, data in place.saved.items():
+        index = place.saved
+        if self.mad and self.weather.accidents and self.dice.random() < 0.5:
+            index = place.backup if self.dice.random() < 0.5 else {}
+            self.accidents += 1
+            self.chronicle.note(f"fate {place.name} has {'an older' if index else 'no'} index now")
+            if not index:
+                (meta / "index.db").unlink(missing_ok=True)
+        for name, data in index.items():
             (meta / f"{name}.restored").write_bytes(data)
             os.replace(meta / f"{name}.restored", meta / name)
         volatile = self.door.volatile.pop(life, None)
@@ -475,6 +500,7 @@ class World:
 
     async def _madness(self, alone: Place | None) -> None:
         self.mad = True
+        self._interludes = 0
         ends = self.loop.time() + self.weather.seconds
         self._alone = alone
         work = [self.loop.create_task(self._work(each, ends)) for each in self.places if alone in (None, each)]
@@ -490,7 +516,8 @@ class World:
 
     async def _work(self, place: Place, ends: float) -> None:
         dice = random.Random(f"{self.seed}/{place.name}/pace/{self.loop.time()}")
-        while self.loop.time() < ends:
+        most = place.acts + ACTS_MAX
+        while self.loop.time() < ends and place.acts < most:
             self._act(place)
             pause = 1.0 if dice.random() < 0.02 else dice.expovariate(1 / self.weather.pace_s)
             await asyncio.sleep(0.0 if dice.random() < 0.1 else pause)
@@ -517,7 +544,8 @@ class World:
             return
         token = LIFE.set(None)
         try:
-            if self.dice.random() < 0.6 and self._alone in (None, place):
+            if self.dice.random() < 0.6 and self._alone in (None, place) and self._interludes < INTERLUDES_MAX:
+                self._interludes += 1
                 self.chronicle.note(f"at {life} {life.steps}: {what}")
                 self._act(place)
             else:
@@ -535,13 +563,11 @@ class World:
 
     def _read(self, place: Place) -> None:
         """G3: whatever a reader finds in a tree is what somebody wrote, all of it."""
-        files = [path for path in place.worker._walk() if path.is_file() and not path.is_symlink()]
+        files = sorted(place.worker.files())
         for path in self.dice.sample(files, min(3, len(files))):
-            data = path.read_bytes()
-            if data and value_of(data) not in self.chronicle.written:
-                shown = path.relative_to(place.folder)
-                if not shown.name.endswith((".tmp",)):
-                    self.violations.append(f"G3: {place.name} {shown} holds what nobody wrote: {len(data)} {data[:60]!r}")
+            data = Path(path).read_bytes()
+            if data and value_of(data) not in self.chronicle.written and not path.endswith(".tmp"):
+                self.violations.append(f"G3: {place.name} {path} holds what nobody wrote: {len(data)} {data[:60]!r}")
 
     async def _strike(self, ends: float) -> None:
         while self.loop.time() < ends:
@@ -553,8 +579,20 @@ class World:
             if not self._may(key):
                 continue
             fate = dice.choice(
-                (self._doom, self._doom, self._die, self._halt, self._part, self._part, self._mend, self._break)
-                + (self._overflow, self._refuse, self._slow)
+                (
+                    self._doom,
+                    self._doom,
+                    self._die,
+                    self._halt,
+                    self._part,
+                    self._part,
+                    self._mend,
+                    self._break,
+                    self._overflow,
+                    self._refuse,
+                    self._slow,
+                    self._back_up,
+                )
             )
             fate(place, dice)
 
@@ -610,6 +648,10 @@ class World:
             self.door.refusing[place.name] = dice.choice((0.02, 0.3, 1.0))
             self.chronicle.note(f"fate the disk of {place.name} refuses {self.door.refusing[place.name]}")
             self.loop.call_later(dice.uniform(0.1, 3.0), self.door.refusing.pop, place.name, None)
+
+    def _back_up(self, place: Place, dice: random.Random) -> None:
+        if place.ready and place.life is not None and not place.life.dead:
+            place.backup = _index_of(place)
 
     def _slow(self, place: Place, dice: random.Random) -> None:
         self.net.slow_s = dice.choice((0.0005, 0.005, 0.05))
@@ -679,7 +721,7 @@ class World:
         trees = {place.name: self._reader.read(place.folder) for place in self.places}
         told = self.violations
         told.extend(f"G1: {line}" for line in differences(trees)[:10])
-        if left is not None and alone is not None:
+        if left is not None and alone is not None and not self.accidents:
             # What let_go wrote afterwards is the person's, too: the tree of that node is the measure.
             told.extend(f"lonely: {line}" for line in self._unlike(alone, trees)[:10])
         in_trees: set[str] = set()
@@ -742,6 +784,12 @@ class _Listener(logging.Handler):
             if not isinstance(error, Died):
                 text = "".join(traceback.format_exception(error))
                 self._world.violations.append(f"{life} {record.getMessage()}: {text}")
+
+
+def _index_of(place: Place) -> dict[str, bytes]:
+    """The index's files as they are on the disk at this moment."""
+    meta = place.folder / MARKER
+    return {name: (meta / name).read_bytes() for name in ("index.db", "index.db-wal") if (meta / name).exists()}
 
 
 def _targets(note: bytes) -> Iterator[str]:
