@@ -152,6 +152,7 @@ INDEX_COMPLETE_PENDING_MAX = 50_000  # pending paths looked through for `complet
 # --- pulling and telling
 PULLS_MAX = 2  # questions for entries under way at once; news is asked for once, wherever it was announced
 PULL_RETRY_S = 0.5  # after an answer that did not help
+RECOVERING_ASK_S = 5.0  # between questions to a member that was without an index itself
 PARTS_WAITING_MAX = 8  # parts of one answer that wait to be kept aside; beyond that the stream waits
 ENTRIES_ASIDE_MIN = 4000  # entries of one answer held in memory; more lie in the index, aside
 SUMMARY_INTERVAL_S = 0.05  # own progress on one link at most this often

@@ -24,6 +24,7 @@ from meerkat.model.limits import (
     PARTS_WAITING_MAX,
     PULL_RETRY_S,
     PULLS_MAX,
+    RECOVERING_ASK_S,
 )
 from meerkat.model.path import RelPath
 from meerkat.model.version import Entry
@@ -31,7 +32,7 @@ from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.opening import new_author
 from meerkat.node.ports import Pipe, Tx
-from meerkat.node.tasks import Tasks
+from meerkat.node.tasks import Tasks, until
 
 log = logging.getLogger("meerkat.pull")
 
@@ -141,7 +142,11 @@ class Puller:
                         self._look_around()
                 if not reached:
                     await asyncio.sleep(PULL_RETRY_S)
-            await source.news.wait()
+            await until(source.news, RECOVERING_ASK_S if self._hopes_for(source) else None)
+            if self._hopes_for(source) and not source.news.is_set():
+                async with self._slots:
+                    if await self._pull(source):
+                        source.recovering = False
             source.news.clear()
 
     def _lacks(self, source: Source) -> bool:
@@ -149,6 +154,11 @@ class Puller:
 
     def _must_recover(self, source: Source) -> bool:
         return bool(self._books.recovering) and not self._books.pulled_whole and not source.recovering
+
+    def _hopes_for(self, source: Source) -> bool:
+        """This node needs an index, and that member had none when it greeted. It has one by now, perhaps, and says
+        nothing of it when nothing is in it."""
+        return bool(self._books.recovering) and not self._books.pulled_whole and source.recovering
 
     def _claimed_elsewhere(self, source: Source) -> bool:
         coming: dict[Author, int] = self._books.context
