@@ -185,8 +185,9 @@ class Outward:
                 continue  # touched for a name that is no path; the folder itself has no entry
             found.add(path)
             for above in ancestors(path):
-                if above in found or above in above_found or view.base(above) is not None:
-                    break
+                known = view.base(above)
+                if above in found or above in above_found or (known and known.content.kind is Kind.FOLDER):
+                    break  # what was a file or a link and is a folder now is told before what is in it
                 above_found.add(above)
             if base is not None and base.content.kind is Kind.FOLDER and (not is_folder or not same):
                 found.update(each for each, _ in view.bases(path))
