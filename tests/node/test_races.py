@@ -388,3 +388,17 @@ def test_answered_questions_are_forgotten(tmp_path: Path) -> None:
             assert ada.transfer._waiting == {}
 
     asyncio.run(play())
+
+
+def test_what_was_fetched_and_could_not_be_put_down_is_not_fetched_again(tmp_path: Path) -> None:
+    """Meanwhile nobody else may have it any more: the bytes of the first try are used."""
+
+    async def scene(ada: Rooms) -> None:
+        await ada.told("a", file_version(NEW))
+        name = stage_name(path("a"), file_version(NEW))
+        ada.stage.write_small(name, NEW, file_version(NEW))
+        (outcome,) = await ada.placer.small([await ada.job("a")])
+        assert (outcome.problem, outcome.later) == (None, False)
+        assert ada.read("a") == NEW
+
+    run(tmp_path, scene)

@@ -118,6 +118,7 @@ def test_what_is_on_this_disk_is_not_asked_for(tmp_path: Path) -> None:
             assert (await fetch_small(ada))[1] == []
             assert (ada.hub.traffic.received, ada.hub.traffic.reused) == (0, len(DATA))
             ada.put("a", DATA.upper())
+            ada.stage.drop("s.1")  # what was staged already would do, too
             _, (problem,) = await fetch_small(ada)
             assert problem.reason is Reason.NO_SOURCE_ONLINE
 

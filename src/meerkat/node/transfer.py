@@ -259,7 +259,7 @@ class Transfer:
             the inode of each name that is staged (checked, not yet durable).
         """
         local = await self._in_thread(
-            lambda: self._books.read_here(partial(self._read_local, [v for _, v, _ in wanted]))
+            lambda: self._books.read_here(partial(self._read_local, [(name, version) for name, version, _ in wanted]))
         )
         wants = [
             fetch.Want(_whole(version), hints, urgent=True)
@@ -283,19 +283,20 @@ class Transfer:
             on_blocked(name, problem)
         return inodes
 
-    def _read_local(self, versions: Iterable[Version], view: View) -> dict[Digest, bytes]:
+    def _read_local(self, wanted: Iterable[tuple[str, Version]], view: View) -> dict[Digest, bytes]:
         found: dict[Digest, bytes] = {}
-        for version in versions:
+        for name, version in wanted:
             if not version.size or version.digest in found:
                 continue
-            data = self._read_here(version, view)
+            data = self._read_here(name, version, view)
             if data is not None:
                 found[version.digest] = data
                 self._hub.traffic.reused += len(data)
         return found
 
-    def _read_here(self, version: Version, view: View) -> bytes | None:
-        """A small file's checked bytes, from this folder or the trash: the old name of what moved may be gone first."""
+    def _read_here(self, name: str, version: Version, view: View) -> bytes | None:
+        """A small file's checked bytes, from this folder or the trash (the old name of what moved may be gone), or
+        from an earlier try that could not put it down: since then nobody else may have them."""
         for path, base in view.locate_content(version.content):
             data = read_file(self._root, path, base, 0, version.size)
             if data is not None and blake3(data).digest() == version.digest:
@@ -303,6 +304,10 @@ class Transfer:
         kept = self._trash.find(version.digest) if version.size <= CHUNK_BYTES_MAX else None
         if kept is not None:
             data = self._trash.read(kept, 0, version.size)
+            if blake3(data).digest() == version.digest:
+                return data
+        if version.size <= CHUNK_BYTES_MAX:
+            data = self._stage.read(name, 0, version.size)
             if blake3(data).digest() == version.digest:
                 return data
         return None
