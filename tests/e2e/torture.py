@@ -395,7 +395,9 @@ class Fates:
     """Kills, restarts and freezes nodes.
 
     Args:
-        amnesia: how often a killed node has lost its index as well, or has an older one.
+        amnesia: how often a killed node has lost its index as well, or has an older one. What its person does
+            meanwhile to a file that nobody else has fetched leaves the pool waiting for bytes that are nowhere: such a
+            run may end without quiet, and somebody has to look.
     """
 
     def __init__(self, pool: Pool, rng: random.Random, chronicle: Chronicle, amnesia: float) -> None:
