@@ -300,7 +300,7 @@ class Node:
     async def _listen(self) -> None:
         config = self.home.config
         self.server, self.listen = await self._around.network.serve(
-            config, self.settings.listen, self.registry, self.peers.accept, self._admit
+            config, self.settings.listen, self.registry, self.peers.welcome, self._admit
         )
         if self.settings.advertise:
             config.advertise = list(self.settings.advertise)

@@ -221,6 +221,11 @@ class Peers:
 
     # ---- a link
 
+    async def welcome(self, connection: Connection) -> None:
+        """A member has dialled. Its link is a task of this node: the call that brought it is cancelled by the server
+        when the other side hangs up, which must not swallow what that side said last."""
+        self._tasks.spawn(f"link with {connection.peer}", self.accept(connection))
+
     async def accept(self, connection: Connection) -> None:
         """Greet a new connection and live on it until it ends (whoever dialled)."""
         try:
@@ -337,7 +342,7 @@ class Peers:
             self._liveness.heard(node, loop.time())
             match frame:
                 case Ping(number):
-                    await link.connection.link.send(Pong(number))
+                    await _send(link.connection, Pong(number))  # if it has hung up, its last words may still come
                 case Pong(number):
                     self._liveness.answered(node, number, loop.time())
                 case Heads(vector):
@@ -369,12 +374,6 @@ class Peers:
         )
         self._on_links_changed()
         self._wake.set()
-
-    async def _dismiss(self, link: Linked, parts: list[RosterPart]) -> None:
-        """The last that a removed member hears is the proof that it was removed; without it, it would dial for ever."""
-        for part in parts:
-            await _send(link.connection, part)
-        await self._cut(link, Bye("refused", "you are not a member any more"))
 
     async def _cut(self, link: Linked, farewell: Bye) -> None:
         await _send(link.connection, farewell)
