@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help test unit lint format demo proto pins bench clean
+.PHONY: help test unit lint format demo proto pins bench soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -44,6 +44,11 @@ pins: $(READY) ## write requirements-dev.txt anew from pyproject.toml
 
 bench: $(READY) ## measure this build on this machine
 	$(BIN)/python -m bench
+
+SOAK_SECONDS ?= 3600
+SOAK_FIRST ?= 100000
+soak: $(READY) ## live seeded worlds for SOAK_SECONDS, seeds from SOAK_FIRST on
+	cd tests && ../$(BIN)/python -m world --seeds $(SOAK_FIRST) --forever $(SOAK_SECONDS)
 
 clean: ## remove what was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,11 +1,11 @@
 """Makes a failing world smaller: acts and fates are left out, as long as it still fails."""
 
-from world.world import Violation, World
+from world.world import Violation, Weather, World
 
 TRIES_MAX = 150
 
 
-def shrunk(seed: int, happened: list[str]) -> str:
+def shrunk(seed: int, happened: list[str], weather: Weather) -> str:
     """The failure with as few acts and fates as were found to be enough."""
     skip: frozenset[str] = frozenset()
     keys = list(dict.fromkeys(happened))
@@ -19,7 +19,7 @@ def shrunk(seed: int, happened: list[str]) -> str:
             more = skip | frozenset(rest[at : at + size])
             tries += 1
             try:
-                World(seed, more).run()
+                World(seed, more, weather).run()
             except Violation as violation:
                 skip, last, smaller = more, violation, True
             if tries >= TRIES_MAX:
