@@ -17,7 +17,11 @@ SEEDS_A_PART = int(os.environ.get("WORLD_SEEDS", "5"))
 FIRST = int(os.environ.get("WORLD_FIRST", "0"))
 PARTS = 4
 
-pytestmark = pytest.mark.world
+# Minutes of work on two cores: asked for by name, until their time and their verdict are known on a quiet machine.
+pytestmark = [
+    pytest.mark.world,
+    pytest.mark.skipif("WORLD_SEEDS" not in os.environ, reason="set WORLD_SEEDS (5, say) to live seeded worlds"),
+]
 
 
 def lived(*options: str) -> subprocess.CompletedProcess[str]:
