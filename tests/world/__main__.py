@@ -32,7 +32,8 @@ def main() -> int:
         os.execve(sys.executable, [sys.executable, "-m", "world", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
     from world.mistakes import planted
     from world.shrink import shrunk
-    from world.world import Violation, Weather, World
+    from world.weather import Weather
+    from world.world import Violation, World
 
     first, _, last = said.seeds.partition(":")
     seeds = iter(range(int(first), int(last) if last else int(first) + 1))

@@ -17,12 +17,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from world.loop import LIFE, Died, Life
-
 from meerkat.disk import commit, platform, stage, trash
 from meerkat.model.path import MARKER, RelPath
 from meerkat.store import connection as store_connection
 from meerkat.store.errors import IndexUnavailable
+from world.loop import LIFE, Died, Life
 
 _CHANGES = ("rename", "link", "unlink", "rmdir", "mkdir", "symlink", "ftruncate", "pwrite", "utime", "chmod", "fchmod")
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from e2e.torture import Chronicle, Person, Written, value_of
-
 from meerkat.model.path import MARKER, RelPath
 
 EPOCH_NS = 2_000_000_000 * 1_000_000_000

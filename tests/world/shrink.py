@@ -1,6 +1,7 @@
 """Makes a failing world smaller: acts and fates are left out, as long as it still fails."""
 
-from world.world import Violation, Weather, World
+from world.weather import Weather
+from world.world import Violation, World
 
 TRIES_MAX = 150
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from world.world import fast_folder, fine_times
+from world.patches import fast_folder, fine_times
 
 TESTS = Path(__file__).resolve().parent.parent
 SEEDS_A_PART = int(os.environ.get("WORLD_SEEDS", "5"))
