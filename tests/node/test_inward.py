@@ -97,8 +97,9 @@ def test_what_moves_is_not_fetched(tmp_path: Path) -> None:
     run(tmp_path, scene)
 
 
-def test_what_has_no_source_waits_and_comes_with_one(tmp_path: Path) -> None:
-    """The person is told why; when a member that has the bytes is there, nobody has to ask again."""
+def test_what_has_no_source_waits_and_comes_with_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The person is told why; when a member that has the bytes is there, it comes at once, whatever the wait was."""
+    monkeypatch.setattr(inward_room, "RETRY_MIN_S", 4000.0)
 
     async def play() -> None:
         async with Rooms(tmp_path / "ada") as ada, Rooms(tmp_path / "bob", "bob") as bob:

@@ -133,6 +133,21 @@ def test_a_name_that_other_content_has_taken_is_left_to_it(tmp_path: Path) -> No
     run(tmp_path, scene)
 
 
+def test_a_copy_that_a_person_has_just_changed_is_not_counted_on(tmp_path: Path) -> None:
+    """The index says that the copy has the loser's bytes, the disk says otherwise: the loser is not given up."""
+
+    async def scene(ada: Rooms) -> None:
+        ada.put(COPY, LOSER)
+        job = await in_conflict(ada)
+        ada.put(COPY, b"edited just now")
+        (outcome,) = await ada.losers.keep([job])
+        assert outcome.later
+        assert COPY in ada.again
+        assert LOSING.digest in await contents(ada, "a.txt")
+
+    run(tmp_path, scene)
+
+
 def test_it_waits_while_somebody_works_on_the_copys_name(tmp_path: Path) -> None:
     """The name is claimed by the other half of the engine: nothing happens now."""
 

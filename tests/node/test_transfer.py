@@ -16,6 +16,7 @@ from meerkat.model.limits import SINGLE_CHUNK_BYTES_MAX
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.recipe import Recipe, unpack_recipe
 from meerkat.model.version import Kind, Version
+from meerkat.node import transfer as transfer_room
 from meerkat.node.transfer import likely_holders
 
 Answer = Callable[[Tube[CarryFrame], PieceAsk], Awaitable[None]]
@@ -306,6 +307,24 @@ def test_a_false_recipe_is_not_believed(tmp_path: Path) -> None:
             await until("bob is there", lambda: len(ada.transfer._pipes) == 2)
             await fetch_large(ada, version)
             assert staged(ada, "l.1") == LARGE
+
+    asyncio.run(play())
+
+
+def test_a_recipe_of_several_parts_is_checked_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parts have no digests of their own, so only the whole tells whether it is the one announced."""
+    monkeypatch.setattr(transfer_room, "CHUNK_BYTES_MAX", 36 * 3)
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada, Rooms(tmp_path / "bob", "bob") as bob:
+            version, recipe, packed = await large_of(bob)
+            assert len(recipe.chunks) > 6, "parts: one would be checked by itself"
+            scripted(ada, "liar", honest(LARGE, packed[36:] + packed[:36]))
+            await until("the liar is there", lambda: ada.transfer._pipes)
+            with pytest.raises(PathBlocked) as blocked:
+                await fetch_large(ada, version)
+            assert blocked.value.problem.reason is Reason.DIGEST_MISMATCH
+            assert await ada.books.read(lambda view: view.recipe(version.recipe)) is None
 
     asyncio.run(play())
 
