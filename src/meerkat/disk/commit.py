@@ -435,8 +435,7 @@ def _return_exchanged(
         except OSError:
             return Displaced(name)
         between("returned")
-        seen = _lstat(stage.handle, name)
-        if seen is not None and _untimed(seen) == _untimed(staged):
+        if _is_old(stage, name, staged):  # and nobody has put anything into a folder of ours meanwhile
             return Raced("it was written to just now", exposed=True)
         return Displaced(name)
     return Displaced(name)

@@ -244,10 +244,13 @@ class Placer:
         has happened, so trouble here must not stop its being recorded: then the thing keeps a stage name of its own,
         under which the next start finds it and moves it to the trash."""
         try:
-            if content.kind is Kind.FOLDER:
-                self._stage.drop(name)
-            else:
+            if content.kind is not Kind.FOLDER:
                 self._trash.keep(self._stage, name, path, content)
+                return
+            try:
+                self._stage.drop(name)
+            except PathBlocked:  # somebody has put something into it at the last moment
+                self.rescue(name, path)
         except PathBlocked as error:
             aside = f"old.{_tag(path)}.{next(self._counter)}"
             log.error("%s: the old version stays in the stage as %s: %s", path, aside, error)
