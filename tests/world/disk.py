@@ -17,11 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from world.loop import LIFE, Died, Life
+
 from meerkat.disk import commit, platform, stage, trash
 from meerkat.model.path import MARKER, RelPath
 from meerkat.store import connection as store_connection
 from meerkat.store.errors import IndexUnavailable
-from world.loop import LIFE, Died, Life
 
 _CHANGES = ("rename", "link", "unlink", "rmdir", "mkdir", "symlink", "ftruncate", "pwrite", "utime", "chmod", "fchmod")
 
@@ -76,6 +77,7 @@ class Door:
     Args:
         meet: called at each step with the life and what it is about to do or has done; people act there.
         kill: called when a doomed life comes to its end.
+        between: called with the life and a place that it has looked at and is about to change.
         heard: called with the life and a path of its tree that the node itself has just changed.
     """
 
@@ -84,11 +86,13 @@ class Door:
         rng: random.Random,
         meet: Callable[[Life, str], None],
         kill: Callable[[Life], None],
+        between: Callable[[Life, str], None],
         heard: Callable[[Life, RelPath], None],
         folder_of: Callable[[Life], Path],
     ) -> None:
         self.rng = rng
         self._meet, self._kill, self._heard, self._folder_of = meet, kill, heard, folder_of
+        self._between = between
         self.volatile: dict[Life, Volatile] = {}
         self.refusing: dict[str, float] = {}
         self.refused = 0
@@ -150,6 +154,9 @@ class Door:
     def _renameat2(self, src_dir: int, src: str, dst_dir: int, dst: str, flags: int) -> None:
         real = self._original(platform, "_renameat2")
         life = self.point(f"rename {src} {dst} {flags}", before=True)
+        if life is not None:
+            for place in (_at(src_dir, src), _at(dst_dir, dst)):
+                self._between(life, place)  # the very moment between the last look and the change
         real(src_dir, src, dst_dir, dst, flags)
         if life is not None:
             one, two = _at(src_dir, src), _at(dst_dir, dst)

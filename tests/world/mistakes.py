@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import mistakes as of_rules
 import pytest
+
 from meerkat.core import merge as merging
 from meerkat.disk import commit, platform, scan, trash
 from meerkat.disk.commit import Raced
@@ -28,8 +30,6 @@ from meerkat.node.inward import Inward
 from meerkat.node.outward import Outward
 from meerkat.node.ports import Intent, Tx
 from meerkat.node.pull import Puller
-
-import mistakes as of_rules
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
 
+from world.loop import LIFE, Life
+
 from meerkat.model.frame import CarryFrame, IndexFrame, LinkFrame, LinkLost
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import PIPE_OUT_FRAMES_MAX
@@ -22,7 +24,6 @@ from meerkat.node.surroundings import OnConnection, OnJoin, Port
 from meerkat.wire.client import DialFailed
 from meerkat.wire.gate import Gate
 from meerkat.wire.identity import Identity
-from world.loop import LIFE, Life
 
 Frame = TypeVar("Frame")
 

@@ -10,12 +10,13 @@ from blake3 import blake3
 from e2e import torture
 from e2e.torture import value_of, value_of_link
 from e2e.tree import Reader, Tree, differences
+from world.place import Place
+
 from meerkat.model.path import MARKER, RelPath
 from meerkat.model.problem import Reason
 from meerkat.model.version import Kind
 from meerkat.node.node import Node
 from meerkat.node.ports import View
-from world.place import Place
 
 if TYPE_CHECKING:
     from world.world import World
@@ -89,7 +90,15 @@ class Oracle:
             if stage and not self._hopeless:  # while a path waits, what was fetched for it stays
                 told.append(f"G6: left in the stage of {place.name}: {stage}")
         wrote, over = self._world.chronicle.written, self._world.chronicle.overwritten
-        lost = [value for value in wrote if value not in in_trees | in_trashes and value not in over]
+        # What nobody knowingly overwrote has to be in a tree. The trash will do for what came through a handle to a
+        # file that had been replaced, and after the loss of an index.
+        lost = [
+            value
+            for value, by in wrote.items()
+            if value not in over
+            and value not in in_trees
+            and not (value in in_trashes and (by.how == "writes late" or self._world.accidents))
+        ]
         told.extend(f"G2: {wrote[value]} is lost:\n{self._world.chronicle.story(value)}" for value in lost[:5])
         back = sorted(self._gone & in_trees)
         told.extend(f"G4: {wrote[value]} is back:\n{self._world.chronicle.story(value)}" for value in back[:5])

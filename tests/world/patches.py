@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from e2e import torture
+from world.loop import LIFE, Died
+
 from meerkat.disk import commit, platform, scan
 from meerkat.node import inward, outward, pull
 from meerkat.node import node as node_module
 from meerkat.wire import identity as identity_module
 from meerkat.wire import rosterops
-from world.loop import LIFE, Died
 
 if TYPE_CHECKING:
     from world.world import World

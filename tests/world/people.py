@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from e2e.torture import Chronicle, Person, Written, value_of
+from e2e.torture import NAMES, Chronicle, Person, Written, value_of, value_of_link
+
 from meerkat.model.path import MARKER, RelPath
 
 EPOCH_NS = 2_000_000_000 * 1_000_000_000
@@ -40,11 +41,14 @@ class Worker(Person):
         self._handles: list[int] = []
         self._dances.extend([(4, self.open_for_later), (5, self.write_late)])
 
-    def perform(self, key: str) -> list[RelPath]:
-        """Do the act of that name; the paths that look otherwise now."""
+    def perform(self, key: str, at: RelPath | None = None) -> list[RelPath]:
+        """Do the act of that name (to the thing at that path, if one is said); the paths that look otherwise now."""
         self.rng = random.Random(f"{self._seed}/{key}")
         before = dict(self._seen())
-        self.act()
+        if at is None:
+            self.act()
+        else:
+            self._disturb(self.folder / at)
         return self._after(before)
 
     def let_go(self) -> list[RelPath]:
@@ -94,6 +98,35 @@ class Worker(Person):
                         yield path, Seen(found.st_ino, found.st_mode, 0, 0)
                     else:
                         yield path, Seen(found.st_ino, found.st_mode, found.st_mtime_ns, found.st_ctime_ns)
+
+    def _disturb(self, path: Path) -> None:
+        """Write, save, remove, or put something else at just this path."""
+        self.acts += 1
+        try:
+            if self._is_folder(str(path.relative_to(self.folder))):
+                self._write(path / self.rng.choice(NAMES), "puts into folder")
+                return
+            match self.rng.choice(("write", "write", "save", "remove", "link")):
+                case "write" if not path.is_symlink():
+                    self._write(path, "writes just then")
+                case "save":
+                    beside = path.with_name(f".{self.acts}.tmp")
+                    data = self._data()
+                    beside.write_bytes(data)
+                    self._rename(beside, path, Written(self.name, self._shown(path), "saves just then"))
+                    self.chronicle.wrote(value_of(data), Written(self.name, self._shown(path), "saves just then"))
+                case "remove" if os.path.lexists(path):
+                    self._unlink(path, "removes just then")
+                case "link" if not os.path.lexists(path):
+                    target = f"t-{self.name}-{self.acts}"
+                    os.symlink(target, path)
+                    self.chronicle.wrote(
+                        value_of_link(target), Written(self.name, self._shown(path), "links just then")
+                    )
+                case _:
+                    pass
+        except OSError as error:
+            self.chronicle.note(f"{self.name} disturbs {path.name}: {error}")
 
     # ---- programs that keep files open
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from world.loop import Life
+from world.network import Machine
+from world.people import Worker
+
 from meerkat.disk.scan import Skip
 from meerkat.disk.watch import OnEvent, Overflowed, Touched
 from meerkat.model.path import MARKER, RelPath
 from meerkat.node.node import Node
 from meerkat.wire import identity as identity_module
 from meerkat.wire.identity import Identity
-from world.loop import Life
-from world.network import Machine
-from world.people import Worker
 
 
 @dataclass

@@ -20,6 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from e2e.torture import Chronicle
+from world.disk import Door
+from world.fates import Fates
+from world.loop import LIFE, Life, VirtualLoop
+from world.network import Machine, Net, SimulatedNetwork
+from world.oracle import Oracle
+from world.patches import fast_folder, installed
+from world.people import EPOCH_NS, Worker
+from world.place import NoDoors, Place, SimulatedWatch, identity_from, index_of
+from world.weather import Weather
+
 from meerkat.disk.root import Root
 from meerkat.disk.scan import Skip
 from meerkat.disk.watch import OnEvent
@@ -32,15 +42,6 @@ from meerkat.node.surroundings import Surroundings
 from meerkat.store.roster import RosterStore
 from meerkat.wire import rosterops
 from meerkat.wire.invite import InviteSecret
-from world.disk import Door
-from world.fates import Fates
-from world.loop import LIFE, Life, VirtualLoop
-from world.network import Machine, Net, SimulatedNetwork
-from world.oracle import Oracle
-from world.patches import fast_folder, installed
-from world.people import EPOCH_NS, Worker
-from world.place import NoDoors, Place, SimulatedWatch, identity_from, index_of
-from world.weather import Weather
 
 RESCAN_S = 30.0
 QUIET_LEAST_S = 65.0  # two rescans: whatever the watch did not tell is found
@@ -92,7 +93,12 @@ class World:
             self.net = Net(random.Random(f"{self.seed}/net"))
             self.net.doubling = self.weather.doubling
             self.door = Door(
-                random.Random(f"{self.seed}/door"), self._meet, self._doom_met, self._own_doing, self._folder_of
+                random.Random(f"{self.seed}/door"),
+                self._meet,
+                self._doom_met,
+                self._between,
+                self._own_doing,
+                self._folder_of,
             )
             self.loop.set_exception_handler(self._loop_failed)
             with installed(self):
@@ -336,12 +342,12 @@ class World:
             await asyncio.sleep(0.0 if dice.random() < 0.1 else pause)
             self.oracle.look(place)
 
-    def _act(self, place: Place) -> None:
+    def _act(self, place: Place, at: RelPath | None = None) -> None:
         place.acts += 1
         key = f"{place.name}{place.acts}"
         if not self.may(key):
             return
-        touched = place.worker.perform(key)
+        touched = place.worker.perform(key, at)
         if place.life is not None and place.life in self.door.volatile:
             self.door.volatile[place.life].flush_changes()
         if place.watch is not None:
@@ -363,6 +369,22 @@ class World:
                 self._act(place)
             else:
                 self.oracle.look(place)
+        finally:
+            LIFE.reset(token)
+
+    def _between(self, life: Life, full: str) -> None:
+        """The node has looked at a path and is about to change it: that is when somebody writes there."""
+        inside = os.path.relpath(full, self._folder_of(life))
+        if not self.mad or inside.startswith((MARKER, "..")) or self.dice.random() >= 4 * self.weather.interlude:
+            return
+        place = next((each for each in self.places if each.life is life), None)
+        if place is None or self._alone not in (None, place) or self._interludes >= INTERLUDES_MAX:
+            return
+        token = LIFE.set(None)
+        try:
+            self._interludes += 1
+            self.chronicle.note(f"at {life} {life.steps}: just before {inside} is changed")
+            self._act(place, RelPath(inside))
         finally:
             LIFE.reset(token)
 
