@@ -125,6 +125,7 @@ def test_who_leaves_is_a_node_no_more(tmp_path: Path) -> None:
             assert bob.files() == {"a.txt": b"a"}
             marker = bob.folder / MARKER
             assert not any((marker / name).exists() for name in ("node.toml", "identity", "index.db"))
+            assert len(list((tmp_path / ".state" / "meerkat").iterdir())) == 1, "ada's; nothing of bob stays outside"
             await until("ada knows", lambda: gone not in ada.node.registry.members())
             await nodes.start(bob, invite=await ada.invite(), merge=True)
             await nodes.settled()

@@ -155,6 +155,7 @@ def test_damage_found_while_running_begins_a_new_index(tmp_path: Path) -> None:
             await until("another engine", lambda: nodes._made[bob.folder] is not first)
             bob.engine = nodes._made[bob.folder]
             await until("it is up", lambda: getattr(bob.node, "listen", "") == address)
+            assert list((bob.folder / MARKER).glob("index.db.damaged-*")), "nothing of the old one is thrown away"
             ada.put("b", b"b")
             await until("bob goes on", lambda: bob.read("b") == b"b")
 
