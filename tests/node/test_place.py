@@ -14,6 +14,7 @@ from node_rooms import LONG_AGO_NS, Rooms, file_version, folder_version, path, t
 from meerkat.core.resolve import copy_path
 from meerkat.disk import commit
 from meerkat.disk.trouble import blocked
+from meerkat.model.limits import COPY_NAMES_TRIED_MAX
 from meerkat.model.path import MARKER
 from meerkat.model.problem import PathBlocked, Reason
 from meerkat.model.version import Kind, Version
@@ -139,11 +140,14 @@ def test_two_writes_during_one_exchange_are_both_kept(tmp_path: Path, monkeypatc
 
 
 def test_rescued_bytes_go_to_the_trash_when_every_name_is_taken(tmp_path: Path) -> None:
-    """Path and the name beside it are taken: the bytes are kept all the same."""
+    """Path and the names beside it are taken: the bytes are kept all the same."""
 
     async def scene(ada: Rooms) -> None:
         ada.put("a.txt", OLD)
-        ada.put(copy_path(path("a.txt"), file_version(MINE).content), b"somebody else's")
+        name = path("a.txt")
+        for _ in range(COPY_NAMES_TRIED_MAX - 1):
+            name = copy_path(name, file_version(MINE).content)
+            ada.put(name, b"somebody else's")
         ada.stage.write_small("out.x", MINE, file_version(MINE))
         ada.placer.rescue("out.x", path("a.txt"))
         assert ada.in_trash() == {"a.txt": MINE}

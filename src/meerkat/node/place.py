@@ -24,6 +24,7 @@ from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.model.ids import NodeId
+from meerkat.model.limits import COPY_NAMES_TRIED_MAX
 from meerkat.model.path import RelPath, join, parent
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import Base, Content, Kind, Version
@@ -263,13 +264,14 @@ class Placer:
             content = self._stage.content(name)
             if content is None:
                 return
-            beside = copy_path(path, content)
-            for target in (path, beside):
+            target = path
+            for _ in range(COPY_NAMES_TRIED_MAX):
                 if commit.put_back(self._root, self._stage, name, target):
                     self._look_again([path, target])
                     return
+                target = copy_path(target, content)
             self._trash.keep(self._stage, name, path, content)
-            self._look_again([path, beside])
+            self._look_again([path])
         except PathBlocked as error:
             aside = f"old.{_tag(path)}.{next(self._counter)}"
             log.error("%s: what was written there just now stays in the stage as %s: %s", path, aside, error)
