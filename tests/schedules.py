@@ -16,7 +16,7 @@ from replicas import Crash, Replica
 POINTS = ("intended", "looked", "exchanged", "inspected", "done", "discarded")
 """Where a person or a crash can come into a commit."""
 
-PLACES = (("f",), ("f", "g"), ("f", "g", "d", "d/x"), ("d", "d/x", "d/e", "d/e/y"))
+PLACES = (("f",), ("f",), ("f", "g"), ("f", "g", "d", "d/x"), ("d", "d/x", "d/e", "d/e/y"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,16 @@ class Kind:
         forgetting: tombstones are forgotten.
         alone: one person at a time, who sees the newest: nothing may conflict.
         same: share of writes whose text stands somewhere already.
+        polite: share of people who touch only what is the newest, as most do.
     """
 
-    steps: tuple[int, int] = (5, 40)
+    steps: tuple[int, int] = (8, 50)
     losses: bool = False
     backups: bool = False
     forgetting: bool = True
     alone: bool = False
     same: float = 0.15
+    polite: float = 0.6
     places: tuple[tuple[str, ...], ...] = PLACES
 
 
@@ -69,10 +71,11 @@ class Life:
     def run(self) -> None:
         events: list[tuple[float, Callable[[Replica], None]]] = [
             (22, self.person),
-            (18, self.scan),
-            (20, self.pull),
-            (7, self.part),
-            (20, self.commit),
+            (14, self.scan),
+            (14, self.pull),
+            (6, self.part),
+            (22, self.commit),
+            (14, self.catch_up),
             (3, self.crash),
         ]
         if self.kind.forgetting:
@@ -99,7 +102,7 @@ class Life:
         if path is None:
             copies = [] if self.kind.alone else [each for each in tree if COPY_MARK in each]
             path = self.rng.choice([*self.places, *copies])
-        if self.kind.alone and not self.is_ones_turn(replica, path):
+        if (self.kind.alone or self.rng.random() < self.kind.polite) and not self.is_ones_turn(replica, path):
             return
         if path in ("d", "d/e") and path not in tree:
             self.note(replica.name, "mkdir", path)
@@ -162,7 +165,7 @@ class Life:
     def commit(self, replica: Replica) -> None:
         paths = sorted(replica.pending() if self.rng.random() < 0.8 else replica.paths())
         for path in self.rng.sample(paths, min(len(paths), 2)):
-            race_at = self.rng.choice(POINTS) if self.rng.random() < 0.3 and not self.kind.alone else None
+            race_at = self.rng.choice(POINTS) if self.rng.random() < 0.4 and not self.kind.alone else None
             crash_at = self.rng.choice(POINTS) if self.rng.random() < 0.25 else None
             self.note(replica.name, "step", path, f"race at {race_at}, crash at {crash_at}")
 
@@ -176,6 +179,13 @@ class Life:
                 replica.step(path, between)
             except Crash:
                 self.die(replica, path)
+
+    def catch_up(self, replica: Replica) -> None:
+        """All that a quiet moment brings: so that what happens next happens to something old."""
+        self.pull(replica)
+        self.note(replica.name, "catches up")
+        replica.scan()
+        replica.settle()
 
     def crash(self, replica: Replica) -> None:
         self.note(replica.name, "crash")
@@ -225,7 +235,7 @@ def live(seed: int, kind: str) -> Life:
         Violation: with the seed and everything that happened.
     """
     rng = random.Random(f"{kind} {seed}")
-    with Pool(rng.choice([3, 4])) as pool:
+    with Pool(rng.choice([2, 3, 3, 4])) as pool:
         life = Life(pool, rng, KINDS[kind])
         try:
             life.run()

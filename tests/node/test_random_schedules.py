@@ -7,7 +7,9 @@ A failure prints its seed and the whole life; `live(seed, kind)` plays it again.
 import logging
 from collections.abc import Iterator
 
+import mistakes
 import pytest
+from replica_pool import Violation
 from schedules import KINDS, live
 
 LIVES = {"plain": 60, "long": 20, "losses": 40, "disasters": 40, "alone": 40}
@@ -29,3 +31,26 @@ def test_lives_end_well(kind: str, first: int) -> None:
     """All folders are alike, nothing that a person wrote is lost or back, and each loser has one copy."""
     for seed in range(first, first + IN_A_BATCH):
         live(seed, kind)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        mistakes.silent_twin,
+        mistakes.silent_tombstone,
+        mistakes.silent_loser,
+        mistakes.anyone_drops,
+        mistakes.replace_all,
+    ],
+    ids=lambda plant: plant.__name__,
+)
+def test_a_planted_mistake_ends_badly(plant: mistakes.Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rules that everything rests on are missed within a few lives (the rarer ones have their traces)."""
+    plant(monkeypatch)
+
+    def live_on() -> None:
+        for seed in range(LIVES["plain"]):
+            live(seed, "plain")
+
+    with pytest.raises(Violation):
+        live_on()
