@@ -217,9 +217,7 @@ class Door:
         self._buried += 1
         grave = self.graves / str(self._buried)
         os.link(place, grave, follow_symlinks=False)
-        self._of(life).changes.append(
-            _Change(lambda: os.link(grave, place, follow_symlinks=False), frozenset((folder,)))
-        )
+        self._of(life).changes.append(_Change(lambda: _bring_back(grave, place), frozenset((folder,))))
 
     def changed(self, life: Life, undo: Callable[[], None], folder: int) -> None:
         self._of(life).changes.append(_Change(undo, frozenset((folder,))))
@@ -286,6 +284,13 @@ def _commit_through(door: Door, real: Callable[[Any], None]) -> Callable[[Any], 
 
 def _at(folder: int, name: str) -> str:
     return f"{os.readlink(f'/proc/self/fd/{folder}')}/{name}"
+
+
+def _bring_back(grave: Path, place: str) -> None:
+    """What was made under that name since is no more durable than the removal was."""
+    if os.path.lexists(place):
+        os.unlink(place)
+    os.link(grave, place, follow_symlinks=False)
 
 
 def _swap(one: str, two: str) -> None:
