@@ -19,6 +19,7 @@ from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
 from meerkat.model.recipe import Chunk
 from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Stat, Version
 from meerkat.store import snapshot as snapshot_module
+from meerkat.store import transaction as transaction_module
 from meerkat.store.codec import representative
 from meerkat.store.index import Index
 from meerkat.store.snapshot import Snapshot
@@ -182,7 +183,30 @@ def renew_author(author: Author) -> Operation:
     return act
 
 
+def look_ahead(some: list[RelPath]) -> Operation:
+    def act(tx: Transaction, model: Model) -> None:
+        tx.look_ahead(some)
+        for path in some:
+            ask(path)(tx, model)
+
+    return act
+
+
+def ask(path: RelPath) -> Operation:
+    """In the middle of a transaction, with rows that SQLite has not seen yet."""
+
+    def act(tx: Transaction, model: Model) -> None:
+        assert tx.siblings(path) == model.entries.get(path, {})
+        assert tx.base(path) == model.bases.get(path)
+        assert tx.has_living_below(path) == any(is_below(each, path) and model.living(each) for each in model.entries)
+        assert tx.pending_count() == len(model.pending)
+
+    return act
+
+
 operations = st.one_of(
+    st.builds(look_ahead, st.lists(paths, max_size=4)),
+    st.builds(ask, paths),
     st.builds(put_siblings, paths, sibling_sets),
     st.builds(put_siblings, paths, st.just({})),
     st.builds(put_base, paths, st.none() | bases),
@@ -262,8 +286,14 @@ class IndexMachine(RuleBasedStateMachine):
         with self.index.write() as tx:
             tx.renew_author(self.model.author)
 
-    @rule(work=st.lists(operations, max_size=8), fails=st.booleans(), beyond=vectors)
-    def transact(self, work: list[Operation], fails: bool, beyond: dict[Author, int]) -> None:
+    @rule(work=st.lists(operations, max_size=8), fails=st.booleans(), beyond=vectors, room=st.sampled_from((1, 3, 99)))
+    def transact(self, work: list[Operation], fails: bool, beyond: dict[Author, int], room: int = 99) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(transaction_module, "INDEX_UNWRITTEN_ROWS_MAX", room)
+            patch.setattr(transaction_module, "INDEX_AHEAD_PATHS_MAX", room)
+            self._transact(work, fails, beyond)
+
+    def _transact(self, work: list[Operation], fails: bool, beyond: dict[Author, int]) -> None:
         model = deepcopy(self.model)
         before = model.complete()
         kept = False
@@ -288,6 +318,7 @@ class IndexMachine(RuleBasedStateMachine):
             self.transact(work, True, {})
             before = self.model
             self.transact(work, False, {})
+            view.look_ahead(PATHS[::2])
             check(view, before)
             check_beyond(view, before, beyond)
 
@@ -529,3 +560,23 @@ def test_writing_needs_an_author_first(tmp_path: pathlib.Path) -> None:
         with index.write() as tx:
             tx.next_seq()
     index.close()
+
+
+def test_what_was_looked_up_ahead_follows_what_is_written(index: Index) -> None:
+    """Within one transaction every question about a path is answered with what was written just now."""
+    folder, path = RelPath("a"), RelPath("a/b/c")
+    with index.write() as tx:
+        tx.look_ahead([folder, RelPath("a/b"), path])
+        assert not tx.has_living_below(folder)
+        tx.put_siblings(path, {Dot(HERE, tx.next_seq()): FILE})
+        assert tx.has_living_below(folder)
+        assert tx.has_living_below(RelPath("a/b"))
+        tx.look_ahead([folder])
+        assert tx.has_living_below(folder)
+        tx.put_siblings(path, {Dot(HERE, tx.next_seq()): Version(Kind.TOMBSTONE)})
+        assert not tx.has_living_below(folder)
+        tx.put_base(path, base_of(FILE))
+        assert tx.base(path) == base_of(FILE)
+        assert tx.locate_content(FILE.content) == [(path, base_of(FILE))]
+        tx.put_base(path, None)
+        assert tx.locate_content(FILE.content) == []

@@ -46,6 +46,10 @@ IMPLIED_FOLDER = Item(FOLDER, frozenset(), Version(Kind.FOLDER, mode=0o755))
 
 def view(siblings: Siblings, living_below: bool) -> Outlook:
     """R3: group the living by content; a folder first, then not-weak, then height, then digest."""
+    if len(siblings) == 1:  # as almost always
+        ((dot, version),) = siblings.items()
+        if version.living and not (living_below and version.kind is not Kind.FOLDER):
+            return Outlook(Item(version.content, frozenset((dot,)), version))
     groups: dict[Content, list[Dot]] = {}
     for dot, version in siblings.items():
         if version.living:

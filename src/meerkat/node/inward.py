@@ -189,7 +189,7 @@ class Inward:
         self._fresh.clear()
         if not paths:
             return []
-        return await self._books.read(lambda view: [ledger.job_at(view, path) for path in sorted(paths, key=tree_key)])
+        return await self._books.read(lambda view: ledger.jobs_at(view, sorted(paths, key=tree_key)))
 
     def _ready(self, batch: Sequence[Job]) -> list[Job]:
         now = self._now()

@@ -4,8 +4,9 @@ Each reads, lets the core decide, and writes, all in one transaction, so that a 
 No disk, no network, no clock. What is derived (which paths wait) is refreshed in the same breath.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from meerkat.core import merge as merging
 from meerkat.core.compare import Change, adopt, compare, touched
@@ -14,6 +15,7 @@ from meerkat.core.resolve import is_copy
 from meerkat.core.resolve import view as outlook_of
 from meerkat.disk.scan import Sight
 from meerkat.model.dot import Author, Dot, Vector
+from meerkat.model.limits import LOOK_AHEAD_PATHS
 from meerkat.model.path import RelPath, tree_key
 from meerkat.model.recipe import Recipe
 from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Version
@@ -77,6 +79,8 @@ def record(tx: Tx, sights: Iterable[Sight], *, adopting: bool = False) -> list[R
     """
     decide = adopt if adopting else compare
     written = []
+    sights = list(sights)
+    tx.look_ahead(sight.path for sight in sights)
     for sight in sights:
         path, have = sight.path, sight.base
         base = tx.base(path)
@@ -148,13 +152,21 @@ def merge_entries(
     if not merging.delta_is_legal(mine, floor):
         raise NeedFull
     changed = []
-    for entry in entries:
+    for entry in _looked_up(tx, entries):
         if _merge_path(tx, entry.path, entry.siblings, mine, context):
             changed.append(entry.path)
             if dots_allowed:
                 retract(tx, entry.path)
     tx.join_context(context, floor)
     return changed
+
+
+def _looked_up(view: View, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The same, each read up before it is dealt with, many to a query."""
+    waiting = iter(entries)
+    while batch := list(islice(waiting, LOOK_AHEAD_PATHS)):
+        view.look_ahead(entry.path for entry in batch)
+        yield from batch
 
 
 def merge_everything(
@@ -202,7 +214,13 @@ def _side_by_side(ours: Iterator[Entry], theirs: Iterator[Entry]) -> Iterator[tu
 
 def jobs(view: View, after: RelPath, limit: int, *, backwards: bool = False) -> list[Job]:
     """The next pending paths in tree order (or back from the end) with their steps; settled ones too."""
-    return [job_at(view, path) for path in view.pending(after, limit, backwards=backwards)]
+    return jobs_at(view, view.pending(after, limit, backwards=backwards))
+
+
+def jobs_at(view: View, paths: Sequence[RelPath]) -> list[Job]:
+    """The steps of these paths now."""
+    view.look_ahead(paths)
+    return [job_at(view, path) for path in paths]
 
 
 def job_at(view: View, path: RelPath) -> Job:
@@ -212,6 +230,8 @@ def job_at(view: View, path: RelPath) -> Job:
 
 def settle(tx: Tx, paths: Iterable[RelPath], drop: Callable[[RelPath], bool]) -> None:
     """Strike the paths off the pending ones if they still are settled, or are ignored here (`drop`)."""
+    paths = list(paths)
+    tx.look_ahead(paths)
     for path in paths:
         if drop(path):
             tx.clear_pending(path)
@@ -227,6 +247,8 @@ def derive_pending(tx: Tx) -> None:
 
 def record_placed(tx: Tx, placed: Iterable[tuple[RelPath, Base | None]]) -> None:
     """The disk now shows this: note it, strike the intents. Telling the pool needs no more than this."""
+    placed = list(placed)
+    tx.look_ahead(path for path, _ in placed)
     for path, base in placed:
         tx.put_base(path, base)
         tx.clear_intent(path)

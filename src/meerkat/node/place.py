@@ -175,6 +175,7 @@ class Placer:
     def _intend(self, tx: Tx, staged: Sequence[Staged]) -> list[Staged]:
         """Those that the pool still wants there; an intent for each."""
         ready = []
+        tx.look_ahead(each.path for each in staged)
         for each in staged:
             step, base = ledger.step_at(tx, each.path)
             if isinstance(step, Place) and step.version == each.version and base == each.base:
@@ -314,6 +315,7 @@ class Placer:
 
         def intend(tx: Tx) -> list[Job]:
             ready = []
+            tx.look_ahead(job.path for job in jobs)
             for job in jobs:
                 step, base = ledger.step_at(tx, job.path)
                 if isinstance(step, Remove) and base == job.base and base is not None:

@@ -40,8 +40,11 @@ from meerkat.store.errors import IndexDamaged
 _ENTRY = f"path, author, seq, {columns(VERSION_COLUMNS)}"
 _BASE = columns(BASE_COLUMNS)
 _SIBLINGS = f"SELECT {_ENTRY} FROM entry WHERE path = ?"
-_KEYS_PER_QUERY = 128
-_SIBLINGS_OF_MANY = f"""SELECT {_ENTRY} FROM entry WHERE path IN ({placeholders(_KEYS_PER_QUERY)})
+KEYS_PER_QUERY = 128
+_BASES_OF_MANY = f"SELECT path, {_BASE} FROM base WHERE path IN ({placeholders(KEYS_PER_QUERY)})"
+_LIVING_BELOW_OF_MANY = f"""WITH asked (number, low, high) AS (VALUES {", ".join(["(?, ?, ?)"] * KEYS_PER_QUERY)})
+    SELECT number FROM asked WHERE EXISTS (SELECT 1 FROM entry WHERE kind <> 4 AND path > low AND path < high)"""
+_SIBLINGS_OF_MANY = f"""SELECT {_ENTRY} FROM entry WHERE path IN ({placeholders(KEYS_PER_QUERY)})
     ORDER BY path, author, seq"""
 _ENTRY_PAGE = f"""SELECT {_ENTRY} FROM entry WHERE (path, author, seq) > (?, ?, ?) AND path < ?
     ORDER BY path, author, seq LIMIT {INDEX_PAGE_ROWS}"""
@@ -82,7 +85,12 @@ class Snapshot:
     def __init__(self, connection: Connection, authors: dict[int, Author]) -> None:
         """Pin the snapshot. `authors`: what the index's readers have looked up so far; committed rows only."""
         self._rows = connection.rows
+        self._point = connection.rows
         self._authors = authors
+        # What was asked ahead, many paths to a query; a snapshot never changes, so it stays true.
+        self._ahead: dict[bytes, Siblings] = {}
+        self._ahead_bases: dict[bytes, Base | None] = {}
+        self._ahead_below: dict[bytes, bool] = {}
         rows = self._rows(f"SELECT {_TALLY} FROM state")
         if not rows:
             raise IndexDamaged("the index has lost its own state")
@@ -92,6 +100,35 @@ class Snapshot:
     def end(self) -> None:
         """From now on every question is refused: the connection serves somebody else."""
         self._rows = ended
+        self._point = ended
+
+    def look_ahead(self, paths: Iterable[RelPath]) -> None:
+        """Read siblings, bases and what lives below for all of these at once: they are about to be asked for.
+
+        Where hundreds of paths are dealt with together, a query for each question about each of them is most of the
+        work. What was looked up before is forgotten.
+        """
+        keys = sorted({tree_key(path) for path in paths if path})
+        self._forget_ahead()
+        for start in range(0, len(keys), KEYS_PER_QUERY):
+            wanted = keys[start : start + KEYS_PER_QUERY]
+            filled = wanted + [wanted[-1]] * (KEYS_PER_QUERY - len(wanted))
+            siblings: dict[bytes, Siblings] = {key: {} for key in wanted}
+            for row in self._rows(_SIBLINGS_OF_MANY, filled):
+                siblings[row[0]][Dot(self._author(row[1]), row[2])] = version_of_row(row, 3)
+            self._ahead.update(siblings)
+            self._ahead_bases.update(dict.fromkeys(wanted))
+            for row in self._rows(_BASES_OF_MANY, filled):
+                self._ahead_bases[row[0]] = base_of_row(row, 1)
+            self._ahead_below.update(dict.fromkeys(wanted, False))
+            values = [each for number, key in enumerate(filled) for each in (number, key, key + b"\1")]
+            for (number,) in self._rows(_LIVING_BELOW_OF_MANY, values):
+                self._ahead_below[filled[number]] = True
+
+    def _forget_ahead(self) -> None:
+        self._ahead.clear()
+        self._ahead_bases.clear()
+        self._ahead_below.clear()
 
     # ---- vectors and sums
 
@@ -134,7 +171,9 @@ class Snapshot:
         return self._siblings(tree_key(path))
 
     def has_living_below(self, path: RelPath) -> bool:
-        return bool(self._rows(_LIVING_BELOW, _below(path)))
+        key = tree_key(path)
+        known = self._ahead_below.get(key)
+        return bool(self._point(_LIVING_BELOW, key_range(key))) if known is None else known
 
     def entries(self, under: RelPath = ROOT) -> Iterator[Entry]:
         for key, rows in groupby(self._entry_rows(*key_range(tree_key(under))), itemgetter(0)):
@@ -158,9 +197,9 @@ class Snapshot:
                 break
         if small:
             ordered = sorted(keys)
-            for start in range(0, len(ordered), _KEYS_PER_QUERY):
-                wanted = ordered[start : start + _KEYS_PER_QUERY]
-                wanted += [wanted[-1]] * (_KEYS_PER_QUERY - len(wanted))
+            for start in range(0, len(ordered), KEYS_PER_QUERY):
+                wanted = ordered[start : start + KEYS_PER_QUERY]
+                wanted += [wanted[-1]] * (KEYS_PER_QUERY - len(wanted))
                 for key, found in groupby(self._rows(_SIBLINGS_OF_MANY, wanted), itemgetter(0)):
                     yield Entry(path_of(key), self._decoded(found))
             return
@@ -202,8 +241,7 @@ class Snapshot:
     # ---- this disk
 
     def base(self, path: RelPath) -> Base | None:
-        rows = self._rows(_BASE_AT, (tree_key(path),))
-        return base_of_row(rows[0], 0) if rows else None
+        return self._base(tree_key(path))
 
     def has_base_below(self, path: RelPath) -> bool:
         return bool(self._rows(_BASE_BELOW, _below(path)))
@@ -266,14 +304,21 @@ class Snapshot:
         """The author of that row, looked up once."""
         author = self._authors.get(number)
         if author is None:
-            rows = self._rows("SELECT node, epoch FROM author WHERE id = ?", (number,))
+            rows = self._point("SELECT node, epoch FROM author WHERE id = ?", (number,))
             if not rows:
                 raise IndexDamaged(f"the index has lost author {number}")
             author = self._authors[number] = Author(NodeId(rows[0][0]), rows[0][1])
         return author
 
     def _siblings(self, key: bytes) -> Siblings:
-        return self._decoded(self._rows(_SIBLINGS, (key,)))
+        known = self._ahead.get(key)
+        return self._decoded(self._point(_SIBLINGS, (key,))) if known is None else dict(known)
+
+    def _base(self, key: bytes) -> Base | None:
+        if key in self._ahead_bases:
+            return self._ahead_bases[key]
+        rows = self._point(_BASE_AT, (key,))
+        return base_of_row(rows[0], 0) if rows else None
 
     def _decoded(self, rows: Iterable[Row]) -> Siblings:
         return {Dot(self._author(row[1]), row[2]): version_of_row(row, 3) for row in rows}

@@ -8,7 +8,7 @@ Values are encoded before the first row is touched, so a caller's unencodable va
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
@@ -16,16 +16,21 @@ from operator import itemgetter
 from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.ids import Digest
 from meerkat.model.index import FINGERPRINT_BYTES, FINGERPRINT_MODULUS, Intent, dot_print
-from meerkat.model.limits import CHANGES_KEPT_MAX, INDEX_COMPLETE_PENDING_MAX, INDEX_FOLDERS_CACHED_MAX, INDEX_PAGE_ROWS
+from meerkat.model.limits import (
+    CHANGES_KEPT_MAX,
+    INDEX_AHEAD_PATHS_MAX,
+    INDEX_COMPLETE_PENDING_MAX,
+    INDEX_FOLDERS_CACHED_MAX,
+    INDEX_PAGE_ROWS,
+    INDEX_UNWRITTEN_ROWS_MAX,
+)
 from meerkat.model.path import RelPath, tree_key
 from meerkat.model.recipe import Chunk
 from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Version
 from meerkat.store.codec import (
-    BASE_COLUMNS,
     VERSION_COLUMNS,
     base_values,
     columns,
-    content_of_row,
     intent_values,
     is_conflicted,
     path_of,
@@ -34,23 +39,14 @@ from meerkat.store.codec import (
     version_values,
 )
 from meerkat.store.connection import Connection, Row
-from meerkat.store.snapshot import Snapshot, ended
+from meerkat.store.snapshot import KEYS_PER_QUERY, Snapshot, ended
+from meerkat.store.unwritten import Unwritten
 
-_PUT_CHANGE = f"""INSERT INTO change (at, path, author, seq, {columns(VERSION_COLUMNS)})
-    VALUES ({placeholders(4 + len(VERSION_COLUMNS))})"""
 COPY_MARK = b".conflict-"
 """What the names of conflict copies hold; whether a name really is one is for whoever shows it to say."""
 
-_PUT_ENTRY = f"""INSERT OR REPLACE INTO entry (path, author, seq, {columns(VERSION_COLUMNS)})
-    VALUES ({placeholders(3 + len(VERSION_COLUMNS))})"""
-_DROP_ENTRY = "DELETE FROM entry WHERE path = ? AND author = ? AND seq = ?"
-_PUT_BASE = f"""INSERT OR REPLACE INTO base (path, {columns(BASE_COLUMNS)})
-    VALUES ({placeholders(1 + len(BASE_COLUMNS))})"""
-_PUT_INTENT = f"INSERT OR REPLACE INTO intent VALUES ({placeholders(3 + len(VERSION_COLUMNS) + len(BASE_COLUMNS))})"
 _PENDING_AT = "SELECT bytes, bare FROM pending WHERE path = ?"
-_PENDING_AND_BASE = """SELECT 0, bytes, bare FROM pending WHERE path = ?1
-    UNION ALL SELECT 1, kind, ident FROM base WHERE path = ?1"""
-_PUT_PENDING = "INSERT OR REPLACE INTO pending (path, bytes, bare) VALUES (?, ?, ?)"
+_PENDING_OF_MANY = f"SELECT path, bytes, bare FROM pending WHERE path IN ({placeholders(KEYS_PER_QUERY)})"
 _JOIN = """INSERT INTO author (node, epoch, context, floor) VALUES (?, ?, ?, ?) ON CONFLICT (node, epoch) DO UPDATE
     SET context = max(context, excluded.context), floor = max(floor, excluded.floor)
     WHERE excluded.context > context OR excluded.floor > floor"""
@@ -79,6 +75,8 @@ class Transaction(Snapshot):
         super().__init__(connection, dict(authors))
         self._run = connection.run
         self._many = connection.many
+        self._rows = self._rows_after_all
+        self._unwritten = Unwritten()
         self._numbers = {author: number for number, author in self._authors.items()}
         self._complete_before = complete_before
         self._complete_kept = False
@@ -87,13 +85,12 @@ class Transaction(Snapshot):
         self._own_number = 0
         self._own_seq = 0
         self._own_seq_written = 0
-        # The engine asks for one path several times in a row before it goes on to the next.
+        self._pending_known: dict[bytes, tuple[int, int] | None] = {}
         self.note_changes = True
-        self._near: tuple[bytes, Siblings] | None = None
-        self._near_base: tuple[RelPath, Base | None] | None = None
 
     def flush(self) -> dict[int, Author]:
         """Write what is kept in memory, before the commit. Answers the authors that the index may now remember."""
+        self._unwritten.write(self._many)
         self._write_seq()
         if self._tally != self._tally_read:
             t = self._tally
@@ -105,6 +102,33 @@ class Transaction(Snapshot):
         super().end()
         self._run = ended
         self._many = ended
+
+    def _rows_after_all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """Ask SQLite, once it knows everything."""
+        if self._unwritten.count:
+            self._unwritten.write(self._many)
+        return self._point(sql, values)
+
+    def look_ahead(self, paths: Iterable[RelPath]) -> None:
+        super().look_ahead(paths)
+        keys = sorted(self._ahead)
+        self._pending_known.update(dict.fromkeys(keys))
+        for start in range(0, len(keys), KEYS_PER_QUERY):
+            wanted = keys[start : start + KEYS_PER_QUERY]
+            wanted += [wanted[-1]] * (KEYS_PER_QUERY - len(wanted))
+            self._pending_known.update((row[0], (row[1], row[2])) for row in self._rows(_PENDING_OF_MANY, wanted))
+
+    def _forget_ahead(self) -> None:
+        """Write what waits: from here on SQLite is asked again."""
+        self._unwritten.write(self._many)
+        super()._forget_ahead()
+        self._pending_known.clear()
+
+    def _make_room(self) -> None:
+        if self._unwritten.count > INDEX_UNWRITTEN_ROWS_MAX:
+            self._unwritten.write(self._many)
+        if len(self._ahead) > INDEX_AHEAD_PATHS_MAX or len(self._pending_known) > INDEX_AHEAD_PATHS_MAX:
+            self._forget_ahead()
 
     # ---- the author
 
@@ -134,13 +158,13 @@ class Transaction(Snapshot):
         old = self._siblings(key)
         gone = [dot for dot in old if dot not in siblings]
         fresh = [dot for dot, version in siblings.items() if old.get(dot) != version] if old else list(siblings)
-        rows = [(key, self._number(dot.author), dot.seq, *version_values(siblings[dot])) for dot in fresh]
+        rows = [(self._number(dot.author), dot.seq, version_values(siblings[dot])) for dot in fresh]
         change = self._fingerprint_change(key, [*gone, *fresh], old, siblings)
-        if gone:
-            self._many(_DROP_ENTRY, [(key, self._number(dot.author), dot.seq) for dot in gone])
-        for row in rows:
-            self._run(_PUT_ENTRY, row)
-        self._near = (key, dict(siblings))
+        for dot in gone:
+            self._unwritten.drop_entry(key, self._number(dot.author), dot.seq)
+        for number, seq, values in rows:
+            self._unwritten.put_entry(key, number, seq, values)
+        self._ahead[key] = dict(siblings)
         if self.note_changes:
             self._note(key, [dot for dot in fresh if dot not in old], siblings)
         self._tally.fingerprint = (self._tally.fingerprint + change) % FINGERPRINT_MODULUS
@@ -160,6 +184,7 @@ class Transaction(Snapshot):
         self._mark(key, shown, bare=not siblings)
         if (shown_before is None) != (shown is None):
             self._mark_above(key)
+        self._make_room()
 
     def _note(self, key: bytes, fresh: list[Dot], siblings: Siblings) -> None:
         """Keep what people may ask for. A tombstone beside something living took only a loser away: no news."""
@@ -168,7 +193,8 @@ class Transaction(Snapshot):
         for dot in fresh:
             version = siblings[dot]
             if version.living or not lives:
-                self._run(_PUT_CHANGE, (now_ms, key, self._number(dot.author), dot.seq, *version_values(version)))
+                number = self._number(dot.author)
+                self._unwritten.put_change((now_ms, key, number, dot.seq, *version_values(version)))
 
     def open_hold(self, paths: Iterable[RelPath], total: int) -> int:
         """Hold the deletion of these paths; the hold's id. A path is in one hold at most."""
@@ -186,37 +212,42 @@ class Transaction(Snapshot):
         self._run("DELETE FROM hold WHERE NOT EXISTS (SELECT 1 FROM held WHERE held.hold = hold.id)")
 
     def _siblings(self, key: bytes) -> Siblings:
-        if self._near is None or self._near[0] != key:
-            self._near = (key, super()._siblings(key))
-        return dict(self._near[1])
+        known = self._ahead.get(key)
+        if known is None:
+            known = self._ahead[key] = super()._siblings(key)
+        return dict(known)
+
+    def _base(self, key: bytes) -> Base | None:
+        if key not in self._ahead_bases:
+            self._ahead_bases[key] = super()._base(key)
+        return self._ahead_bases[key]
+
+    def has_living_below(self, path: RelPath) -> bool:
+        if tree_key(path) in self._unwritten.above:
+            self._unwritten.write(self._many)
+        return super().has_living_below(path)
 
     # ---- this disk
 
-    def base(self, path: RelPath) -> Base | None:
-        if self._near_base is None or self._near_base[0] != path:
-            self._near_base = (path, super().base(path))
-        return self._near_base[1]
-
     def put_base(self, path: RelPath, base: Base | None) -> None:
-        self._near_base = (path, base)
         key = _key(path)
-        if base is None:
-            self._run("DELETE FROM base WHERE path = ?", (key,))
-        else:
-            self._run(_PUT_BASE, (key, *base_values(base)))
-        if self._tally.pending and (rows := self._rows(_PENDING_AT, (key,))):
+        self._unwritten.put_base(key, None if base is None else base_values(base))
+        self._ahead_bases[key] = base
+        if self._tally.pending and (before := self._pending(key)) is not None:
             lacking = _lacking(representative(self._siblings(key)), base.content if base else None)
-            missing, bare = rows[0]
-            self._put_pending(key, (missing, bare), (lacking, bare))
+            self._put_pending(key, before, (lacking, before[1]))
+        self._make_room()
 
     def set_pending(self, path: RelPath) -> None:
         self._set_pending(_key(path))
 
     def clear_pending(self, path: RelPath) -> None:
         key = _key(path)
-        rows = self._rows("DELETE FROM pending WHERE path = ? RETURNING bytes, bare", (key,))
-        if rows:
-            missing, bare = rows[0]
+        before = self._pending(key)
+        if before is not None:
+            self._unwritten.put_pending(key, None)
+            self._pending_known[key] = None
+            missing, bare = before
             self._tally.pending -= 1
             self._tally.pending_bytes -= missing
             self._tally.bare -= bare
@@ -224,10 +255,11 @@ class Transaction(Snapshot):
                 self._marked.clear()  # it relies on "what is above a marked folder is marked too"
 
     def put_intent(self, intent: Intent) -> None:
-        self._run(_PUT_INTENT, intent_values(_key(intent.path), intent))
+        _, *values = intent_values(_key(intent.path), intent)
+        self._unwritten.put_intent(_key(intent.path), tuple(values))
 
     def clear_intent(self, path: RelPath) -> None:
-        self._run("DELETE FROM intent WHERE path = ?", (_key(path),))
+        self._unwritten.put_intent(_key(path), None)
 
     # ---- contents
 
@@ -250,6 +282,7 @@ class Transaction(Snapshot):
         Returns:
             how many were forgotten; 0: nothing is left to prune.
         """
+        self._unwritten.write(self._many)
         self._run("DELETE FROM change WHERE number <= (SELECT max(number) FROM change) - ?", (CHANGES_KEPT_MAX,))
         contents = self._rows(_UNUSED_CONTENTS, (limit,))
         self._many("DELETE FROM chunk WHERE content = ?", contents)
@@ -334,13 +367,15 @@ class Transaction(Snapshot):
 
     def _mark(self, key: bytes, shown: Version | None, *, bare: bool) -> None:
         """Make the path pending, or bring its pending row up to date with what is shown there now."""
-        before = there = None
-        for of_base, *values in self._rows(_PENDING_AND_BASE, (key,)):
-            if of_base:
-                there = content_of_row(values)
-            else:
-                before = values[0], values[1]
-        self._put_pending(key, before, (_lacking(shown, there), int(bare)))
+        base = self._base(key)
+        self._put_pending(key, self._pending(key), (_lacking(shown, base.content if base else None), int(bare)))
+
+    def _pending(self, key: bytes) -> tuple[int, int] | None:
+        """The path's pending row: bytes missing, 1 where it has no siblings; None: it is not pending."""
+        if key not in self._pending_known:
+            rows = self._point(_PENDING_AT, (key,)) if self._tally.pending else ()
+            self._pending_known[key] = rows[0] if rows else None
+        return self._pending_known[key]
 
     def _put_pending(self, key: bytes, old: tuple[int, int] | None, new: tuple[int, int]) -> None:
         if old == new:
@@ -349,18 +384,23 @@ class Transaction(Snapshot):
         missing, bare = new
         if bare and not self._tally.bare:
             self._keep_complete()
-        self._run(_PUT_PENDING, (key, missing, bare))
+        self._unwritten.put_pending(key, new)
+        self._pending_known[key] = new
         self._tally.pending += old is None
         self._tally.pending_bytes += missing - old_missing
         self._tally.bare += bare - old_bare
 
     def _set_pending(self, key: bytes) -> None:
-        if not self._rows(_PENDING_AT, (key,)):
+        if self._pending(key) is None:
             siblings = self._siblings(key)
             self._mark(key, representative(siblings), bare=not siblings)
 
     def _mark_above(self, key: bytes) -> None:
         """Make the folders above pending: whether they are implied (R13) may have changed. Once per transaction."""
+        above = key
+        while (above := above.rpartition(b"\0")[0]) and above not in self._unwritten.above:
+            self._unwritten.above.add(above)
+            self._ahead_below.pop(above, None)
         if len(self._marked) >= INDEX_FOLDERS_CACHED_MAX:
             self._marked.clear()
         while (key := key.rpartition(b"\0")[0]) and key not in self._marked:
