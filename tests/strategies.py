@@ -2,9 +2,16 @@
 
 from hypothesis import strategies as st
 
-from meerkat.model.dot import Author, Dot
+from meerkat.model.dot import Author, Dot, joined
 from meerkat.model.ids import DIGEST_BYTES, ID_CHARS, NO_DIGEST, Digest, NodeId
-from meerkat.model.limits import CHUNK_BYTES_MAX, FILE_BYTES_MAX, HIST_MARKS_MAX, NAME_BYTES_MAX, SINGLE_CHUNK_BYTES_MAX
+from meerkat.model.limits import (
+    CHUNK_BYTES_MAX,
+    FILE_BYTES_MAX,
+    HIST_MARKS_MAX,
+    NAME_BYTES_MAX,
+    RECIPE_CHUNK_BYTES_AVERAGE_MIN,
+    SINGLE_CHUNK_BYTES_MAX,
+)
 from meerkat.model.path import PathFault, RelPath, check_name, parse_path
 from meerkat.model.recipe import Chunk, Recipe
 from meerkat.model.version import MARK_BYTES, MODE_MASK, Entry, Kind, Version
@@ -40,6 +47,9 @@ node_ids = st.sampled_from([NodeId(letter * ID_CHARS) for letter in "abcdef"])
 authors = st.builds(Author, node_ids, st.integers(0, 3) | st.integers(0, 2**63 - 1))
 dots = st.builds(Dot, authors, st.integers(1, 6) | st.integers(1, 2**40))
 vectors = st.dictionaries(authors, st.integers(1, 6) | st.integers(1, 2**40), max_size=6)
+
+bounds = st.tuples(vectors, vectors).map(lambda pair: (joined(*pair), pair[1]))
+"""A context and a floor below it."""
 
 digests = st.one_of(
     st.sampled_from([Digest(bytes([number]) * DIGEST_BYTES) for number in range(1, 6)]),
@@ -100,4 +110,6 @@ def recipe_of(parts: list[tuple[Digest, int]]) -> Recipe:
     return Recipe(tuple(chunks))
 
 
-recipes = st.lists(st.tuples(digests, st.integers(1, CHUNK_BYTES_MAX)), max_size=8).map(recipe_of)
+recipes = st.lists(st.tuples(digests, st.integers(RECIPE_CHUNK_BYTES_AVERAGE_MIN, CHUNK_BYTES_MAX)), max_size=8).map(
+    recipe_of
+)

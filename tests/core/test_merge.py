@@ -21,7 +21,7 @@ from meerkat.core.merge import (
 )
 from meerkat.model.dot import Author, Dot, Vector, joined, knows
 from meerkat.model.ids import Digest, NodeId
-from meerkat.model.limits import HIST_MARKS_MAX
+from meerkat.model.limits import HEIGHT_MAX, HIST_MARKS_MAX, SIBLINGS_MAX
 from meerkat.model.version import FOLDER, Content, Kind, Siblings, Version
 
 A, B, C = (Author(NodeId(letter * 32), 1) for letter in "abc")
@@ -207,6 +207,26 @@ def test_replace_takes_exactly_what_was_seen() -> None:
     after = replace(siblings, [Dot(A, 1), Dot(C, 9)], Dot(C, 1), THREE)
     assert after == {Dot(B, 1): TWO, Dot(C, 1): THREE}
     assert siblings == {Dot(A, 1): ONE, Dot(B, 1): TWO}
+
+
+def test_more_versions_than_a_path_can_have_end_as_the_same_ones_everywhere() -> None:
+    """Whoever floods a path with versions leaves every node with the same set, whichever came first, and with no more
+    than others take in."""
+    flood = {Dot(A, seq): dataclasses.replace(ONE, height=seq % 7 + 1) for seq in range(1, SIBLINGS_MAX + 1)}
+    more = {Dot(B, seq): dataclasses.replace(TWO, height=seq % 5 + 3) for seq in range(1, SIBLINGS_MAX + 1)}
+    one = merge(flood, more, {A: SIBLINGS_MAX}, {B: SIBLINGS_MAX})
+    other = merge(more, flood, {B: SIBLINGS_MAX}, {A: SIBLINGS_MAX})
+    assert one == other
+    assert len(one) == SIBLINGS_MAX
+    assert merge(one, other, *[{A: SIBLINGS_MAX, B: SIBLINGS_MAX}] * 2) == one
+
+
+def test_an_edit_of_the_highest_version_is_still_a_version() -> None:
+    """A height at the end of its range does not make the next writer say what nobody takes in."""
+    top = {Dot(A, 1): dataclasses.replace(ONE, height=HEIGHT_MAX)}
+    edit = supersede(top, top, TWO)
+    edit.ensure_valid()
+    assert edit.height == HEIGHT_MAX
 
 
 def test_dots_and_tombstones_are_told_apart() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from meerkat.disk.root import Root
+from meerkat.model.limits import TIME_NS_MAX
 from meerkat.model.path import RelPath, parse_path
 from meerkat.model.problem import PathBlocked, Reason
 from meerkat.model.version import Kind
@@ -26,6 +27,16 @@ def test_lstat_tells_the_kinds(folder: Path, root: Root, calls: str) -> None:
     assert (link.kind, link.size, link.mode) == (Kind.SYMLINK, 0, 0)
     assert holder is not None
     assert (holder.kind, holder.mode) == (Kind.FOLDER, 0o750)
+
+
+@pytest.mark.parametrize("seconds", [2**33, 2**40, -(2**33)])
+def test_a_time_that_no_message_holds_is_told_as_the_last_that_one_does(folder: Path, root: Root, seconds: int) -> None:
+    """A file dated in another age is shared like any other: what is told of it is valid to everybody."""
+    (folder / "f").write_text("x")
+    os.utime(folder / "f", (seconds, seconds))
+    seen = root.lstat(parse_path("f"))
+    assert seen is not None
+    assert abs(seen.mtime_ns) <= TIME_NS_MAX
 
 
 def test_a_folder_looks_the_same_whatever_is_put_into_it(folder: Path, root: Root) -> None:

@@ -41,6 +41,10 @@ HOSTILE = [
     ".MEERKAT/x",
     ".Meer\u212aat/x",  # the Kelvin sign folds to k
     "a/.meerkat/identity/key",
+    "a/.meer\u200bkat/x",  # what folds case skips what cannot be seen
+    ".mee\ufe0frkat",
+    "\u2024meerkat",
+    ".\uff4deerkat",
     "a/\ud800",
     "x" * (NAME_BYTES_MAX + 1),
     "é" * (NAME_BYTES_MAX // 2 + 1),

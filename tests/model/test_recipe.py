@@ -7,7 +7,7 @@ from strategies import recipe_of, recipes
 
 from meerkat.model import recipe as recipe_module
 from meerkat.model.ids import DIGEST_BYTES, Digest
-from meerkat.model.limits import CHUNK_BYTES_MAX
+from meerkat.model.limits import CHUNK_BYTES_MAX, RECIPE_CHUNK_BYTES_AVERAGE_MIN
 from meerkat.model.recipe import Recipe, RecipeFault, unpack_recipe
 
 D = Digest(b"d" * DIGEST_BYTES)
@@ -39,6 +39,7 @@ def test_random_bytes_are_a_recipe_or_a_fault(packed: bytes, size: int) -> None:
         (recipe_of([(D, 10)]).pack(), 9),
         (recipe_of([(D, 10), (D, 0)]).pack(), 10),
         (recipe_of([(D, CHUNK_BYTES_MAX + 1)]).pack(), CHUNK_BYTES_MAX + 1),
+        (recipe_of([(D, 1)] * 100_000).pack(), 100_000),
         (b"", 1),
     ],
 )
@@ -51,9 +52,10 @@ def test_lies_are_refused(packed: bytes, size: int) -> None:
 def test_the_number_of_chunks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A recipe of too many chunks is refused before it is taken apart."""
     monkeypatch.setattr(recipe_module, "RECIPE_CHUNKS_MAX", 2)
-    assert unpack_recipe(recipe_of([(D, 1)] * 2).pack(), 2).size == 2
+    least = RECIPE_CHUNK_BYTES_AVERAGE_MIN
+    assert unpack_recipe(recipe_of([(D, least)] * 2).pack(), 2 * least).size == 2 * least
     with pytest.raises(RecipeFault):
-        unpack_recipe(recipe_of([(D, 1)] * 3).pack(), 3)
+        unpack_recipe(recipe_of([(D, least)] * 3).pack(), 3 * least)
 
 
 def test_an_empty_recipe_has_no_bytes() -> None:

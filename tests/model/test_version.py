@@ -7,7 +7,7 @@ from hypothesis import given
 from strategies import versions
 
 from meerkat.model.ids import DIGEST_BYTES, Digest
-from meerkat.model.limits import FILE_BYTES_MAX, HIST_MARKS_MAX, TARGET_BYTES_MAX
+from meerkat.model.limits import FILE_BYTES_MAX, HIST_MARKS_MAX, SINGLE_CHUNK_BYTES_MAX, TARGET_BYTES_MAX
 from meerkat.model.version import MARK_BYTES, Content, Kind, Version, VersionFault
 
 D = Digest(b"d" * DIGEST_BYTES)
@@ -28,7 +28,8 @@ def test_every_generated_version_is_valid(version: Version) -> None:
     "version",
     [
         replace(FILE, size=0),
-        replace(FILE, size=FILE_BYTES_MAX),
+        replace(FILE, size=FILE_BYTES_MAX, recipe=D),
+        replace(FILE, size=SINGLE_CHUNK_BYTES_MAX),
         replace(FILE, recipe=D),
         replace(FILE, mode=0),
         replace(FILE, mtime_ns=-1),
@@ -50,7 +51,8 @@ def test_the_edges_are_valid(version: Version) -> None:
         replace(FILE, digest=Digest(D + b"x")),
         replace(FILE, recipe=Digest(b"short")),
         replace(FILE, size=-1),
-        replace(FILE, size=FILE_BYTES_MAX + 1),
+        replace(FILE, size=FILE_BYTES_MAX + 1, recipe=D),
+        replace(FILE, size=SINGLE_CHUNK_BYTES_MAX + 1),
         replace(FILE, target="x"),
         replace(FILE, mode=0o4755),
         replace(FILE, mode=-1),
@@ -66,6 +68,7 @@ def test_the_edges_are_valid(version: Version) -> None:
         replace(LINK, target=""),
         replace(LINK, target="a\0b"),
         replace(LINK, target="x" * (TARGET_BYTES_MAX + 1)),
+        replace(LINK, target="é" * TARGET_BYTES_MAX),
         replace(LINK, digest=D),
         replace(TOMB, digest=D),
         replace(TOMB, size=1),

@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import entries, node_ids, vectors
+from strategies import bounds, entries, node_ids, vectors
 
 from meerkat.model.frame import (
     Bye,
@@ -44,14 +44,15 @@ signed = st.builds(Signed, st.binary(max_size=60), st.binary(max_size=72))
 signeds = st.lists(signed, max_size=3).map(tuple)
 roster_parts = st.builds(RosterPart, signeds, signeds, st.booleans())
 hellos = st.builds(
-    lambda version, **fields: Hello(version_min=version, version_max=version + 2, **fields),
+    lambda version, known, **fields: Hello(
+        version_min=version, version_max=version + 2, context=known[0], floor=known[1], **fields
+    ),
     st.integers(0, 100),
+    bounds,
     pool=pools,
     node=node_ids,
     run=st.binary(min_size=16, max_size=16),
     features=st.lists(texts, max_size=3).map(tuple),
-    context=vectors,
-    floor=vectors,
     fingerprint=st.binary(min_size=16, max_size=16),
     roster_digest=st.binary(min_size=32, max_size=32),
     software=texts,

@@ -5,10 +5,10 @@ from itertools import count
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import entries, vectors
+from strategies import bounds, entries
 
 from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, PeerFault, Refused
-from meerkat.model.limits import ENTRIES_PER_PART_MAX, SIBLINGS_MAX
+from meerkat.model.limits import ENTRIES_PER_PART_MAX, SIBLINGS_TOLD_MAX, VERSIONS_PER_PART_MAX
 from meerkat.model.version import Kind, Version
 from meerkat.wire.convert_index import decode_query, encode_query
 from meerkat.wire.v1 import pool_pb2 as pb
@@ -17,9 +17,15 @@ ids = st.integers(0, 2**62 - 1)
 fingerprints = st.sampled_from([b""]) | st.binary(min_size=16, max_size=16)
 texts = st.text(max_size=40)
 frames = st.one_of(
-    st.builds(AskEntries, ids, vectors, vectors, st.booleans()),
+    st.builds(lambda number, known, full: AskEntries(number, known[0], known[1], full), ids, bounds, st.booleans()),
     st.builds(EntriesPart, ids, st.lists(entries, max_size=4).map(tuple)),
-    st.builds(EntriesEnd, ids, vectors, vectors, st.booleans(), fingerprints),
+    st.builds(
+        lambda number, known, full, print_: EntriesEnd(number, known[0], known[1], full, print_),
+        ids,
+        bounds,
+        st.booleans(),
+        fingerprints,
+    ),
     st.builds(Refused, ids, texts, texts),
 )
 
@@ -89,6 +95,7 @@ def test_the_plain_entry_of_these_tests_is_valid() -> None:
         entry_of(kind=pb.KIND_FILE, digest=bytes(31)),
         entry_of(kind=pb.KIND_FILE),
         entry_of(kind=pb.KIND_FILE, digest=bytes(32), size=1 << 60),
+        entry_of(kind=pb.KIND_FILE, digest=bytes(32), size=1 << 20),
         entry_of(kind=pb.KIND_SYMLINK),
         entry_of(kind=pb.KIND_SYMLINK, target=b"a\0b"),
         entry_of(hist=bytes(7)),
@@ -98,7 +105,7 @@ def test_the_plain_entry_of_these_tests_is_valid() -> None:
         entry_of(mtime_ns=1 << 62),
         pb.Entry(path="a"),
         pb.Entry(path="a", siblings=[version_of(), version_of()]),
-        pb.Entry(path="a", siblings=[version_of(seq=seq) for seq in range(1, SIBLINGS_MAX + 2)]),
+        pb.Entry(path="a", siblings=[version_of(seq=seq) for seq in range(1, SIBLINGS_TOLD_MAX + 2)]),
     ],
     ids=count(),
 )
@@ -113,6 +120,26 @@ def test_parts_are_bounded() -> None:
     many = [entry_of(path=f"a{number}") for number in range(ENTRIES_PER_PART_MAX + 1)]
     with pytest.raises(PeerFault, match="at most"):
         _part(pb.Part(authors=[author()], entries=many))
+
+
+def test_versions_of_a_part_are_bounded() -> None:
+    """Many versions of few paths would take more memory than any honest part."""
+    crowd = [version_of(seq=seq) for seq in range(1, SIBLINGS_TOLD_MAX + 1)]
+    most = VERSIONS_PER_PART_MAX // SIBLINGS_TOLD_MAX
+    parts = [pb.Entry(path=f"a{number}", siblings=crowd) for number in range(most + 1)]
+    assert len(_part(pb.Part(authors=[author()], entries=parts[:most])).entries) == most
+    with pytest.raises(PeerFault, match="versions in a part"):
+        _part(pb.Part(authors=[author()], entries=parts))
+
+
+@pytest.mark.parametrize("kind", [pb.Ask, pb.End])
+def test_nobody_has_forgotten_what_it_never_knew(kind: type[pb.Ask] | type[pb.End]) -> None:
+    """A floor above the context would make every honest member compare everything with whoever believes it."""
+    low, high = (pb.Vector(heads=[pb.Head(author=author(), seq=seq)]) for seq in (1, 2))
+    body = kind(context=low, floor=high)
+    query = pb.Query(id=1, ask=body) if isinstance(body, pb.Ask) else pb.Query(id=1, end=body)
+    with pytest.raises(PeerFault, match="floor"):
+        decode_query(query.SerializeToString())
 
 
 def test_what_a_later_version_says_is_skipped() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from blake3 import blake3
 
 from meerkat.model.dot import Dot, Vector, dominates, knows
-from meerkat.model.limits import HIST_MARKS_MAX
+from meerkat.model.limits import HEIGHT_MAX, HIST_MARKS_MAX, SIBLINGS_MAX
 from meerkat.model.version import MARK_BYTES, Content, Kind, Siblings, Version
 
 
@@ -24,7 +24,20 @@ def merge(mine: Siblings, theirs: Siblings, my_context: Vector, their_context: V
     for dot, version in theirs.items():
         if dot in mine or not knows(my_context, dot):
             merged[dot] = version
-    return merged
+    return merged if len(merged) <= SIBLINGS_MAX else _strongest(merged)
+
+
+def _strongest(siblings: Siblings) -> Siblings:
+    """As many as one path can have: a function of the set alone, so that every node keeps the same ones.
+
+    Only an attack makes so many. The dropped ones count as deleted: whoever has their bytes moves them to the trash.
+    """
+
+    def strength(dot: Dot) -> tuple[bool, bool, int, Dot]:
+        version = siblings[dot]
+        return (version.living, not version.weak, version.height, dot)
+
+    return {dot: siblings[dot] for dot in sorted(siblings, key=strength, reverse=True)[:SIBLINGS_MAX]}
 
 
 def delta_is_legal(my_context: Vector, their_floor: Vector) -> bool:
@@ -71,7 +84,8 @@ def supersede(siblings: Siblings, replaced: Iterable[Dot], successor: Version, *
             marks[mark(version.content)] = None
     if successor.living:
         marks.pop(mark(successor.content), None)
-    height = successor.height if keep_height else 1 + max((version.height for version in versions), default=0)
+    grown = min(HEIGHT_MAX, 1 + max((version.height for version in versions), default=0))
+    height = successor.height if keep_height else grown
     return dataclasses.replace(successor, height=height, hist=tuple(marks)[-HIST_MARKS_MAX:])
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from meerkat.disk.platform import open_beneath
 from meerkat.disk.trouble import GONE, blocked, changed, shown
+from meerkat.model.limits import TIME_NS_MAX
 from meerkat.model.path import MARKER, RelPath
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import MODE_MASK, Kind, Stat
@@ -32,16 +33,23 @@ _SPECIAL: Final = {
 def stat_of(found: os.stat_result) -> Stat | None:
     """The part of a stat that Meerkat compares; None for a special file.
 
-    A folder has no size and no times here: those tell of its entries, not of it. A link has only its time.
+    A folder has no size and no times here: those tell of its entries, not of it. A link has only its time. Times that
+    no message holds are told as the last that one does.
     """
     mode = found.st_mode
     if stat.S_ISREG(mode):
-        return Stat(Kind.FILE, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, mode & MODE_MASK)
+        mtime_ns = _bounded(found.st_mtime_ns)
+        return Stat(Kind.FILE, found.st_size, mtime_ns, _bounded(found.st_ctime_ns), found.st_ino, mode & MODE_MASK)
     if stat.S_ISDIR(mode):
         return Stat(Kind.FOLDER, 0, 0, 0, found.st_ino, mode & MODE_MASK)
     if stat.S_ISLNK(mode):
-        return Stat(Kind.SYMLINK, 0, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, 0)
+        return Stat(Kind.SYMLINK, 0, _bounded(found.st_mtime_ns), _bounded(found.st_ctime_ns), found.st_ino, 0)
     return None
+
+
+def _bounded(time_ns: int) -> int:
+    """File systems hold times that neither the index nor a message can."""
+    return max(-TIME_NS_MAX, min(TIME_NS_MAX, time_ns))
 
 
 def special_problem(path: str, mode: int) -> Problem:

@@ -80,6 +80,18 @@ class Stage:
 
     # ---- putting things in
 
+    def ensure_room(self, name: str, size: int) -> None:
+        """Say that a file of `size` bytes will not fit before anything is fetched for it; what an earlier download put
+        there counts."""
+        check_stage_name(name)
+        with self._trouble(name, size):
+            self._ensure_room(name, size, self._lstat(name))
+
+    def _ensure_room(self, name: str, size: int, found: os.stat_result | None) -> None:
+        missing = size - (found.st_blocks * _BLOCK_BYTES if found is not None else 0)
+        if missing > free_bytes(self.handle):
+            raise disk_full(name, missing, self.handle)
+
     def prepare(self, name: str, size: int) -> None:
         """Have a sparse file of `size` bytes; what an earlier download put there is kept."""
         check_stage_name(name)
@@ -91,9 +103,7 @@ class Stage:
                 found = None
             if found is not None and stat.S_IMODE(found.st_mode) & _PRIVATE_FILE != _PRIVATE_FILE:
                 os.chmod(name, _PRIVATE_FILE, dir_fd=self.handle)  # sealed before, being taken up again
-            missing = size - (found.st_blocks * _BLOCK_BYTES if found is not None else 0)
-            if missing > free_bytes(self.handle):
-                raise disk_full(name, missing, self.handle)
+            self._ensure_room(name, size, found)
             handle = self._open(name, os.O_WRONLY | os.O_CREAT)
             try:
                 os.ftruncate(handle, size)

@@ -9,7 +9,10 @@ PATH_BYTES_MAX = 4096  # PATH_MAX
 PATH_DEPTH_MAX = 256  # deeper trees exist only as attacks; each level costs an open()
 TARGET_BYTES_MAX = 4095  # a symlink's target, as the kernel bounds it
 FILE_BYTES_MAX = 1 << 44  # 16 TiB: what ext4 holds in one file
-SIBLINGS_MAX = 256  # concurrent versions of one path; ten nodes at once make ten
+SIBLINGS_MAX = 256  # concurrent versions of one path that are kept; ten nodes at once make ten
+SIBLINGS_TOLD_MAX = 512  # that are taken in at once: what is kept, and as many written beside it before the next merge
+HEIGHT_MAX = (1 << 62) - 1  # an edit of what has this height has it too: what we write must be valid to others
+TIME_NS_MAX = (1 << 62) - 1  # the year 2116, and 1823 the other way: what is dated beyond is shown as this
 HIST_MARKS_MAX = 64  # marks per version; a truncated history costs a spurious copy at worst
 NODE_NAME_CHARS_MAX = 64
 
@@ -19,7 +22,7 @@ CHUNK_BYTES_MAX = 1 * MIB  # a chunk fits one data message
 CHUNK_MEAN_BYTES_MIN = 16 * KIB  # finer chunks cost more in recipes and questions than they save
 RECIPE_CHUNKS_AIM = 4096  # a recipe of 144 KiB; larger files get larger chunks, as far as a message allows
 RECIPE_CHUNKS_MAX = 1 << 21  # 512 GiB at the largest chunk size's mean
-RECIPE_BYTES_MAX = 36 * RECIPE_CHUNKS_MAX
+RECIPE_CHUNK_BYTES_AVERAGE_MIN = 2 * KIB  # half of what the cutter's least chunk has: a recipe of crumbs is an attack
 
 # --- the wire
 CONTROL_MESSAGE_BYTES_MAX = 256 * KIB
@@ -27,7 +30,8 @@ DATA_MESSAGE_BYTES_MAX = 1 * MIB + 64 * KIB  # a chunk and its frame
 MESSAGE_BYTES_MAX = 4 * MIB  # gRPC's default, so that any gRPC client can speak to us
 ENTRIES_PER_PART_MAX = 1000
 ENTRIES_PART_BYTES_MAX = 192 * KIB
-VECTOR_AUTHORS_MAX = 65_536
+VERSIONS_PER_PART_MAX = 4096  # a part holds 192 KiB and one entry more, which is fewer; each takes a kilobyte in memory
+VECTOR_AUTHORS_MAX = 32_768  # two vectors of this size fit into one message
 ADDRESSES_MAX = 8  # per node
 ADDRESS_CHARS_MAX = 262
 ROSTER_OPS_MAX = 32_768

@@ -7,6 +7,7 @@ A `RelPath` names something below the shared folder: components joined by "/", U
 Names are bytes to the file systems we serve: nothing is normalised here, "é" in its two spellings are two names.
 """
 
+import unicodedata
 from collections.abc import Iterator
 from typing import NewType
 
@@ -19,6 +20,11 @@ MARKER = ".meerkat"
 """The folder that makes a folder a node. Never synced, at any depth: a nested one holds another pool's keys."""
 
 
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065\u3164\uffa0") | frozenset(
+    map(chr, [*range(0xFE00, 0xFE10), *range(0xFFF0, 0xFFF9)])
+)
+
+
 class PathFault(ValueError):
     """The text does not name a path that may be shared; the message says why."""
 
@@ -29,14 +35,28 @@ def check_name(name: str) -> None:
         raise PathFault(f"component {name!r} is not a name")
     if "/" in name or "\0" in name:
         raise PathFault(f"component {name!r} holds a character that no name may hold")
-    if name.casefold() == MARKER:
-        raise PathFault(f"{MARKER} belongs to the node and is never shared")
     try:
         encoded = name.encode("utf-8")
     except UnicodeEncodeError:
         raise PathFault("the name is not valid UTF-8") from None
+    if _is_marker(name):
+        raise PathFault(f"{MARKER} belongs to the node and is never shared")
     if len(encoded) > NAME_BYTES_MAX:
         raise PathFault(f"a component is longer than {NAME_BYTES_MAX} bytes")
+
+
+def _is_marker(name: str) -> bool:
+    """True when some file system takes the name for `.meerkat`: those that fold case also fold compatible letters and
+    skip what cannot be seen (ext4 and f2fs with casefold, HFS+)."""
+    if name.isascii():
+        return name.casefold() == MARKER
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
+    return "".join(char for char in folded if not _is_skipped(char)) == MARKER
+
+
+def _is_skipped(char: str) -> bool:
+    """What Unicode calls default ignorable: format characters, selectors of variants, fillers."""
+    return unicodedata.category(char) == "Cf" or char in _UNSEEN or 0xE0000 <= ord(char) < 0xE1000
 
 
 def parse_path(text: str) -> RelPath:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from meerkat.model.ids import DIGEST_BYTES, Digest
-from meerkat.model.limits import CHUNK_BYTES_MAX, RECIPE_CHUNKS_MAX
+from meerkat.model.limits import CHUNK_BYTES_MAX, RECIPE_CHUNK_BYTES_AVERAGE_MIN, RECIPE_CHUNKS_MAX
 
 _RECORD_BYTES = DIGEST_BYTES + 4
 
@@ -39,6 +39,11 @@ class Recipe:
         return b"".join(chunk.digest + chunk.length.to_bytes(4, "big") for chunk in self.chunks)
 
 
+def recipe_bytes_max(size: int) -> int:
+    """How long the packed recipe of a file of `size` bytes can be: nobody cuts a file into crumbs."""
+    return _RECORD_BYTES * min(RECIPE_CHUNKS_MAX, size // RECIPE_CHUNK_BYTES_AVERAGE_MIN + 1)
+
+
 def unpack_recipe(packed: bytes, size: int) -> Recipe:
     """The recipe in `packed`, for a file of `size` bytes.
 
@@ -47,8 +52,8 @@ def unpack_recipe(packed: bytes, size: int) -> Recipe:
     """
     if len(packed) % _RECORD_BYTES:
         raise RecipeFault("the recipe is cut short")
-    if len(packed) // _RECORD_BYTES > RECIPE_CHUNKS_MAX:
-        raise RecipeFault(f"more than {RECIPE_CHUNKS_MAX} chunks")
+    if len(packed) > recipe_bytes_max(size):
+        raise RecipeFault(f"{len(packed) // _RECORD_BYTES} chunks are too many for {size} bytes")
     chunks = []
     offset = 0
     for start in range(0, len(packed), _RECORD_BYTES):

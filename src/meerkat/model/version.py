@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 from meerkat.model.dot import Dot
 from meerkat.model.ids import DIGEST_BYTES, NO_DIGEST, Digest, is_id
-from meerkat.model.limits import FILE_BYTES_MAX, HIST_MARKS_MAX, TARGET_BYTES_MAX
+from meerkat.model.limits import (
+    FILE_BYTES_MAX,
+    HEIGHT_MAX,
+    HIST_MARKS_MAX,
+    SINGLE_CHUNK_BYTES_MAX,
+    TARGET_BYTES_MAX,
+    TIME_NS_MAX,
+)
 from meerkat.model.path import RelPath
 
 
@@ -89,18 +96,20 @@ class Version:
                 raise VersionFault("a file needs a digest of 32 bytes")
             if len(self.recipe) not in (0, DIGEST_BYTES):
                 raise VersionFault("a recipe's digest has 32 bytes")
+            if self.size > SINGLE_CHUNK_BYTES_MAX and not self.recipe:
+                raise VersionFault("a file of several chunks needs a recipe")
         elif self.digest or self.recipe or self.size:
             raise VersionFault(f"a {self.kind.name.lower()} has no bytes")
         if not 0 <= self.size <= FILE_BYTES_MAX:
             raise VersionFault(f"size {self.size} is out of range")
         if self.kind is Kind.SYMLINK:
-            if not self.target or "\0" in self.target or len(self.target) > TARGET_BYTES_MAX:
+            if not self.target or "\0" in self.target or len(self.content.ident) > TARGET_BYTES_MAX:
                 raise VersionFault("a link needs a target without NUL, of bounded length")
         elif self.target:
             raise VersionFault("only a link has a target")
         if self.mode & ~MODE_MASK:
             raise VersionFault(f"mode {self.mode:o} holds more than permission bits")
-        if not 1 <= self.height < 2**62 or not -(2**62) <= self.mtime_ns < 2**62:
+        if not 1 <= self.height <= HEIGHT_MAX or not -TIME_NS_MAX <= self.mtime_ns <= TIME_NS_MAX:
             raise VersionFault("height or time out of range")
         if len(self.hist) > HIST_MARKS_MAX or any(len(mark) != MARK_BYTES for mark in self.hist):
             raise VersionFault("hist is not a bounded list of marks")

@@ -27,10 +27,9 @@ from meerkat.model.limits import (
     BULK_WINDOW_CHUNKS,
     CHUNK_BYTES_MAX,
     PIECES_PER_ASK_MAX,
-    RECIPE_BYTES_MAX,
 )
 from meerkat.model.problem import PathBlocked, Problem, Reason
-from meerkat.model.recipe import Chunk, Recipe, RecipeFault, unpack_recipe
+from meerkat.model.recipe import Chunk, Recipe, RecipeFault, recipe_bytes_max, unpack_recipe
 from meerkat.model.version import Version
 from meerkat.node.books import Books
 from meerkat.node.hub import Hub
@@ -336,6 +335,7 @@ class Transfer:
             inode = await self._in_thread(partial(self._take_from_trash, name, version))
             if inode is not None:
                 return inode
+            await self._in_thread(partial(self._stage.ensure_room, name, version.size))
             recipe = await self._recipe(version, hints)
             missing = await self._in_thread(partial(self._prepare, name, version, recipe))
             missing = await self._in_thread(lambda: self._books.read_here(partial(self._fill_from_here, name, missing)))
@@ -365,20 +365,21 @@ class Transfer:
     async def _recipe(self, version: Version, hints: tuple[NodeId, ...]) -> Recipe:
         packed = await self._books.read(lambda view: view.recipe(version.recipe))
         if packed is None:
+            if not version.recipe:
+                raise PathBlocked(_lie("a file of this size needs a recipe"))
             parts: list[bytes] = []
-            while not parts or (len(parts[-1]) == CHUNK_BYTES_MAX and len(parts) * CHUNK_BYTES_MAX < RECIPE_BYTES_MAX):
+            bytes_max = recipe_bytes_max(version.size)
+            while not parts or (len(parts[-1]) == CHUNK_BYTES_MAX and len(parts) * CHUNK_BYTES_MAX < bytes_max):
                 offset = len(parts) * CHUNK_BYTES_MAX
                 part = Piece(version.recipe, offset, CHUNK_BYTES_MAX, recipe=True)
                 parts.append(await self.piece(part, urgent=True, hints=hints))
             fetched = b"".join(parts)
             if blake3(fetched).digest() != version.recipe:
                 raise PathBlocked(_lie("its recipe is not the one announced"))
+            recipe = _unpacked(fetched, version)
             await self._books.write(lambda tx: tx.put_recipe(version.recipe, fetched))
-            packed = fetched
-        try:
-            return unpack_recipe(packed, version.size)
-        except RecipeFault as error:
-            raise PathBlocked(_lie(f"its recipe is wrong: {error}")) from error
+            return recipe
+        return _unpacked(packed, version)
 
     def _prepare(self, name: str, version: Version, recipe: Recipe) -> list[Chunk]:
         """Make the staged file, or keep what an earlier try left: returns the chunks that are not in it."""
@@ -452,6 +453,13 @@ def _is(piece: Piece, data: bytes) -> bool:
         whole = piece.offset == 0 and len(data) < piece.length
         return len(data) <= piece.length and (not whole or blake3(data).digest() == piece.object)
     return len(data) == piece.length and blake3(data).digest() == piece.digest
+
+
+def _unpacked(packed: bytes, version: Version) -> Recipe:
+    try:
+        return unpack_recipe(packed, version.size)
+    except RecipeFault as error:
+        raise PathBlocked(_lie(f"its recipe is wrong: {error}")) from error
 
 
 def _no_source() -> Problem:

@@ -35,6 +35,7 @@ from meerkat.model.limits import (
 from meerkat.model.member import NodeState, Summary
 from meerkat.wire.convert_index import FINGERPRINT_LENGTHS, entries_from_pb, entries_to_pb
 from meerkat.wire.convert_vector import (
+    bounds_from_pb,
     check_count,
     check_length,
     check_number,
@@ -139,6 +140,7 @@ def _hello_from_pb(message: pb.Hello) -> Hello:
     check_count("features", len(message.features), FEATURES_MAX)
     if message.version_min > message.version_max:
         raise PeerFault("the protocol versions of a greeting are upside down")
+    context, floor = bounds_from_pb(message.context, message.floor)
     return Hello(
         pool=pool_from_text(message.pool),
         node=node_from_bytes(message.node),
@@ -146,8 +148,8 @@ def _hello_from_pb(message: pb.Hello) -> Hello:
         version_min=message.version_min,
         version_max=message.version_max,
         features=tuple(check_text("a feature", feature, WORD_CHARS_MAX) for feature in message.features),
-        context=vector_from_pb(message.context),
-        floor=vector_from_pb(message.floor),
+        context=context,
+        floor=floor,
         fingerprint=check_length("an index fingerprint", message.fingerprint, *FINGERPRINT_LENGTHS),
         roster_digest=check_length("a roster digest", message.roster_digest, 0, 32),
         software=check_text("the software's name", message.software, WORD_CHARS_MAX),

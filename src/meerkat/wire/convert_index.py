@@ -1,7 +1,7 @@
 """Index stream: entries and the questions for them, protobuf <-> model.
 
-Invariant: an entry that comes out has a path that may be shared, between one and `SIBLINGS_MAX` valid versions, and a
-dot for each. Authors are written once a message and pointed at, since few authors write many versions.
+Invariant: an entry that comes out has a path that may be shared, between one and `SIBLINGS_TOLD_MAX` valid versions,
+and a dot for each. Authors are written once a message and pointed at, since few authors write many versions.
 """
 
 from typing import assert_never
@@ -12,9 +12,10 @@ from meerkat.model.ids import NodeId
 from meerkat.model.limits import (
     ENTRIES_PER_PART_MAX,
     HIST_MARKS_MAX,
-    SIBLINGS_MAX,
+    SIBLINGS_TOLD_MAX,
     TEXT_CHARS_MAX,
     VECTOR_AUTHORS_MAX,
+    VERSIONS_PER_PART_MAX,
     WORD_CHARS_MAX,
 )
 from meerkat.model.path import PathFault, parse_path
@@ -22,6 +23,7 @@ from meerkat.model.version import MARK_BYTES, Entry, Kind, Siblings, Version, Ve
 from meerkat.wire.convert_vector import (
     author_from_pb,
     author_to_pb,
+    bounds_from_pb,
     check_count,
     check_length,
     check_number,
@@ -31,7 +33,6 @@ from meerkat.wire.convert_vector import (
     node_to_bytes,
     parsed,
     seq_from_pb,
-    vector_from_pb,
     vector_to_pb,
 )
 from meerkat.wire.v1 import pool_pb2 as pb
@@ -71,13 +72,13 @@ def decode_query(data: bytes) -> IndexFrame | None:
     match query.WhichOneof("body"):
         case "ask":
             ask = query.ask
-            return AskEntries(number, vector_from_pb(ask.context), vector_from_pb(ask.floor), ask.full)
+            return AskEntries(number, *bounds_from_pb(ask.context, ask.floor), ask.full)
         case "part":
             return EntriesPart(number, entries_from_pb(query.part))
         case "end":
             end = query.end
             fingerprint = check_length("an index fingerprint", end.fingerprint, *FINGERPRINT_LENGTHS)
-            return EntriesEnd(number, vector_from_pb(end.context), vector_from_pb(end.floor), end.full, fingerprint)
+            return EntriesEnd(number, *bounds_from_pb(end.context, end.floor), end.full, fingerprint)
         case "refusal":
             code = check_text("a code", query.refusal.code, WORD_CHARS_MAX)
             return Refused(number, code, check_text("a refusal", query.refusal.text, TEXT_CHARS_MAX))
@@ -120,6 +121,7 @@ def _version_to_pb(place: int, seq: int, version: Version) -> pb.Version:
 def entries_from_pb(part: pb.Part) -> tuple[Entry, ...]:
     check_count("entries in a part", len(part.entries), ENTRIES_PER_PART_MAX)
     check_count("authors in a part", len(part.authors), VECTOR_AUTHORS_MAX)
+    check_count("versions in a part", sum(len(entry.siblings) for entry in part.entries), VERSIONS_PER_PART_MAX)
     authors = [author_from_pb(author) for author in part.authors]
     return tuple(_entry_from_pb(entry, authors) for entry in part.entries)
 
@@ -129,7 +131,7 @@ def _entry_from_pb(message: pb.Entry, authors: list[Author]) -> Entry:
         path = parse_path(message.path)
     except PathFault as fault:
         raise PeerFault(f"an entry's path is not shareable: {fault}") from None
-    check_count("siblings of a path", len(message.siblings), SIBLINGS_MAX)
+    check_count("siblings of a path", len(message.siblings), SIBLINGS_TOLD_MAX)
     if not message.siblings:
         raise PeerFault("an entry without versions")
     siblings: Siblings = {}

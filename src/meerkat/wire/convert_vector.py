@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from meerkat.model.dot import Author, Vector
+from meerkat.model.dot import Author, Vector, dominates
 from meerkat.model.frame import PeerFault
 from meerkat.model.ids import DIGEST_BYTES, NO_DIGEST, Digest, NodeId, PoolId, is_id
 from meerkat.model.limits import MESSAGE_BYTES_MAX, VECTOR_AUTHORS_MAX
@@ -123,3 +123,11 @@ def vector_to_pb(vector: Vector) -> pb.Vector:
 
 def vector_from_pb(message: pb.Vector) -> dict[Author, int]:
     return heads_from_pb(message.heads, len(message.heads))
+
+
+def bounds_from_pb(context: pb.Vector, floor: pb.Vector) -> tuple[dict[Author, int], dict[Author, int]]:
+    """A node's context and floor. Nobody can have forgotten what it never knew."""
+    known, forgotten = vector_from_pb(context), vector_from_pb(floor)
+    if not dominates(known, forgotten):
+        raise PeerFault("a floor above its context")
+    return known, forgotten
