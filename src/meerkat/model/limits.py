@@ -70,6 +70,7 @@ SPOILED_REST_S = 60.0  # a source that sent wrong bytes comes last for so long
 # --- scanning and planning
 SCAN_BATCH_PATHS_MAX = 1000  # paths recorded in one transaction
 SCAN_BATCH_BYTES_MAX = 64 * MIB  # or so many bytes hashed: what is done is told while the rest is hashed
+REMOVALS_IN_A_PASS_MAX = 65_536  # paths kept in memory until the way back
 PLAN_BATCH_MAX = 1000
 SETTLE_PATHS_MAX = 100_000  # beyond this many unsettled paths a full scan is cheaper
 HASH_THREADS_MAX = 4

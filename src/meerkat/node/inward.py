@@ -9,9 +9,9 @@ run beside each other, then backwards for what is to be removed (contents before
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from meerkat.core.plan import KeepLoser, Place, Remove, Retouch, Settled
 from meerkat.model.limits import (
@@ -19,6 +19,7 @@ from meerkat.model.limits import (
     COMMIT_BATCH_MAX,
     FRESH_PATHS_MAX,
     PLAN_BATCH_MAX,
+    REMOVALS_IN_A_PASS_MAX,
     RETRY_MAX_S,
     RETRY_MIN_S,
     SINGLE_CHUNK_BYTES_MAX,
@@ -36,6 +37,7 @@ from meerkat.node.hub import Hub
 from meerkat.node.ledger import Job
 from meerkat.node.losers import Losers
 from meerkat.node.place import Outcome, Placer
+from meerkat.node.ports import View
 from meerkat.node.tasks import Tasks, until
 from meerkat.store.errors import IndexDamaged
 
@@ -79,7 +81,7 @@ class Inward:
         self._small_slots = asyncio.Semaphore(SMALL_GROUPS_MAX)
         self._bulk_running = 0
         self._small_running = 0
-        self._fresh: deque[RelPath] = deque(maxlen=FRESH_PATHS_MAX)
+        self._fresh: list[RelPath] = []
         self._wanted: set[bytes] = set()
         self._passed_over: set[RelPath] = set()
         self._littered = True  # what a life before this one has staged may never be asked for again
@@ -87,8 +89,12 @@ class Inward:
         claims.on_freed = self._freed
 
     def fresh(self, paths: Sequence[RelPath]) -> None:
-        """Just merged: dealt with before whatever has been pending for longer."""
-        self._fresh.extend(paths)
+        """Just merged: dealt with before whatever has been pending for longer. A flood is not: the pass meets all of
+        it in the right order anyway, and half a flood would come before its folders."""
+        if len(self._fresh) + len(paths) <= FRESH_PATHS_MAX:
+            self._fresh.extend(paths)
+        else:
+            self._fresh.clear()
         self.looked_at(paths)
 
     def looked_at(self, paths: Iterable[RelPath]) -> None:
@@ -158,31 +164,49 @@ class Inward:
     # ---- one pass
 
     async def _pass(self) -> bool:
-        """Walk the pending paths once each way. True when steps were taken that may have made others possible."""
+        """Walk the pending paths forwards, then what of them is to go backwards. True when steps were taken that may
+        have made others possible."""
         generation = self._books.generation
         moved = False
         handed_out: set[RelPath] = set()  # in this pass: to stage them twice would be to throw one away
-        after = ROOT
-        while True:
-            batch = await self._jobs(after, backwards=False)
-            if not batch:
-                break
-            after = batch[-1].path
+        removals: list[RelPath] = []
+        after: RelPath | None = ROOT
+        while after is not None:
+            batch, after = await self._jobs(after)
             fresh = await self._fresh_jobs()
             handed_out.update(job.path for job in fresh)
             moved |= await self._forward(self._ready(fresh), urgent=True)
             moved |= await self._forward(self._ready([job for job in batch if job.path not in handed_out]))
-        before = ROOT
-        while True:
-            batch = await self._jobs(before, backwards=True)
-            if not batch:
-                break
-            before = batch[-1].path
-            moved |= await self._backward(self._ready(batch))
+            room = REMOVALS_IN_A_PASS_MAX - len(removals)  # what finds none is met in the next pass
+            removals += [job.path for job in batch if isinstance(job.step, Remove)][:room]
+        while removals:
+            going = removals[-PLAN_BATCH_MAX:]
+            del removals[-PLAN_BATCH_MAX:]
+            going.reverse()
+            jobs = await self._books.read(partial(ledger.jobs_at, paths=going))
+            moved |= await self._backward(self._ready(jobs))
         return moved and self._books.generation != generation
 
-    async def _jobs(self, after: RelPath, *, backwards: bool) -> list[Job]:
-        return await self._books.read(lambda view: ledger.jobs(view, after, PLAN_BATCH_MAX, backwards=backwards))
+    async def _jobs(self, after: RelPath) -> tuple[list[Job], RelPath | None]:
+        """The next pending paths that may be dealt with now, with their steps, and where to go on (None: nowhere).
+
+        Most of what is pending during a large transfer is under way already, and is not planned anew at each turn."""
+        now = self._now()
+
+        def look(view: View) -> tuple[list[Job], list[RelPath]]:
+            page = view.pending(after, PLAN_BATCH_MAX)
+            return ledger.jobs_at(view, [path for path in page if self._is_due(path, now)]), page
+
+        jobs, page = await self._books.read(look)
+        self._passed_over.update(path for path in page if path in self._claims)
+        return jobs, page[-1] if len(page) == PLAN_BATCH_MAX else None
+
+    def _is_due(self, path: RelPath, now: float) -> bool:
+        """From any thread: nobody has the path, and it does not wait."""
+        if path in self._claims:
+            return False
+        delay = self._delays.get(path)
+        return delay is None or delay.until <= now
 
     async def _fresh_jobs(self) -> list[Job]:
         paths = list(dict.fromkeys(self._fresh))
@@ -205,8 +229,7 @@ class Inward:
         settled = [job.path for job in batch if isinstance(job.step, Settled) or self._ignored(job.path)]
         if settled:
             await self._books.write(lambda tx: ledger.settle(tx, settled, drop=self._ignored))
-            for path in settled:
-                self._clear(path)
+            self._clear(settled)
         small: list[Job] = []
         folders: list[Job] = []
         weight = 0
@@ -343,10 +366,11 @@ class Inward:
     def _note(self, outcomes: list[Outcome]) -> bool:
         """Remember what has to wait; True when something was done."""
         done = False
+        dealt_with = [outcome.path for outcome in outcomes if outcome.problem is None and not outcome.later]
+        self._clear(dealt_with)
         for outcome in outcomes:
             if outcome.problem is None and not outcome.later:
                 done = True
-                self._clear(outcome.path)
                 continue
             self._littered = True  # what was staged for it may never be asked for again
             before = self._delays.get(outcome.path)
@@ -358,11 +382,14 @@ class Inward:
                 self._hub.trouble(problem, inward=True)
         return done
 
-    def _clear(self, path: RelPath) -> None:
-        """The path is dealt with; what waited for it (a folder) need not wait longer."""
+    def _clear(self, paths: Sequence[RelPath]) -> None:
+        """The paths are dealt with; what waited for one of them (a folder) need not wait longer."""
         if self._delays:
-            self._delays.pop(path, None)
-            for below in [each for each in self._delays if parent(each) == path]:
+            for path in paths:
+                self._delays.pop(path, None)
+            above = set(paths)
+            for below in [each for each in self._delays if parent(each) in above]:
                 del self._delays[below]
-        if self._hub.has_problem(path):
-            self._hub.healed(path)
+        for path in paths:
+            if self._hub.has_problem(path):
+                self._hub.healed(path)
