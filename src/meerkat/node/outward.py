@@ -21,7 +21,7 @@ from meerkat.disk.root import Root
 from meerkat.disk.scan import Sight, Unseen, look, walk
 from meerkat.disk.watch import Overflowed, Touched
 from meerkat.model.fault import Exit, Fault
-from meerkat.model.limits import MIB, SCAN_BATCH_BYTES_MAX, SCAN_BATCH_PATHS_MAX
+from meerkat.model.limits import LOOK_AHEAD_PATHS, MIB, SCAN_BATCH_BYTES_MAX, SCAN_BATCH_PATHS_MAX
 from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import Base, Kind, Stat
@@ -158,7 +158,9 @@ class Outward:
         for each in busy:
             for top in touched.intersection((each, *ancestors(each))):
                 below.setdefault(top, []).append(each)
-        for path in due:
+        for number, path in enumerate(due):
+            if number % LOOK_AHEAD_PATHS == 0:
+                view.look_ahead(due[number : number + LOOK_AHEAD_PATHS])
             if path in found or self._rules.ignored(path):
                 continue
             try:
@@ -167,6 +169,8 @@ class Outward:
                 self._call_soon(partial(self._hub.trouble, error.problem, inward=False))
                 continue
             base = view.base(path)
+            if self._is_echo(path, base, stat):
+                continue
             same = stat is not None and base is not None and base.stat.inode == stat.inode and path not in arrived
             if not same:
                 found.update(below.get(path, ()))
@@ -195,6 +199,18 @@ class Outward:
                 found.update(each for each, _ in self._walked(path))
         ordered = sorted(found | above_found, key=tree_key)
         return [ordered[at : at + SCAN_BATCH_PATHS_MAX] for at in range(0, len(ordered), SCAN_BATCH_PATHS_MAX)]
+
+    def _is_echo(self, path: RelPath, base: Base | None, stat: Stat | None) -> bool:
+        """What is there is what this node last put or saw there, to the lstat: no look would find more. The ignore rules
+        are looked at all the same, since they are read then, whoever wrote them."""
+        return (
+            path != IGNORE_FILE
+            and base is not None
+            and base.stat == stat
+            and not base.racy
+            and base.stat.kind is not Kind.FOLDER
+            and not self._hub.has_problem(path)
+        )
 
     def _list_unshared(self, folder: RelPath) -> None:
         """In a worker thread: names right in a folder that cannot be shared come with no event of their own (they are
