@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from meerkat.disk import platform
+from meerkat.disk.naming import OtherSpelling
 from meerkat.disk.root import Root, special_problem, stat_of
 from meerkat.disk.scan import look
 from meerkat.disk.stage import Stage, check_stage_name
-from meerkat.disk.trouble import GONE, blocked, shown
+from meerkat.disk.trouble import GONE, blocked, clash, shown
 from meerkat.model.limits import NAMES_SHOWN_MAX, PUT_BACK_TRIES_MAX, RACY_WINDOW_NS, STAGE_FSYNC_FILES_MAX
 from meerkat.model.path import MARKER, PathFault, RelPath, check_name, parent
-from meerkat.model.problem import PathBlocked
+from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import Base, Kind, Stat, Version
 
 Between = Callable[[str], None]
@@ -86,6 +87,9 @@ def place(
         PathBlocked: the system refuses; nothing was moved.
     """
     check_stage_name(name)
+    why = root.naming.refusal(path.rpartition("/")[2])
+    if why:
+        raise PathBlocked(Problem(path, Reason.NAME_NOT_ALLOWED, why, "rename it; it stays as it is elsewhere"))
     staged = stage.stat(name)
     if staged is None or staged.inode != inode:
         return Raced("the staged thing is gone")
@@ -108,6 +112,8 @@ def place(
             base = _base_of(folder, last, staged, version)
     except FileExistsError:
         return Raced("something has appeared there")
+    except OtherSpelling as error:
+        raise clash(path, error) from error
     except OSError as error:
         if error.errno in GONE:
             return Raced("it, or a folder above it, is gone")

@@ -100,7 +100,7 @@ class PortableWatch:
         prefix = directory.rstrip(os.sep) + os.sep
         if not place.startswith(prefix):
             return [Overflowed()]
-        text = place.removeprefix(prefix).replace(os.sep, "/")
+        text = self._root.naming.listed(place.removeprefix(prefix).replace(os.sep, "/"))
         if MARKER in text.split("/"):
             return []
         try:

@@ -1,8 +1,9 @@
 """Handle-relative access to the shared folder that cannot leave it (G7).
 
 A `Root` holds the folder's handle from the start; every access goes from there, name by name, and follows no symlink.
-Whoever swaps a folder for a link meanwhile gets "not there", never a read or write elsewhere. A folder that was
-unmounted or replaced is told by `check_marker`, so that an empty mount point is never taken for "all was deleted".
+Whoever swaps a folder for a link meanwhile gets "not there", never a read or write elsewhere. On a disk that takes
+names for one another, what is listed under another name than a path's is not at that path. A folder that was unmounted
+or replaced is told by `check_marker`, so that an empty mount point is never taken for "all was deleted".
 """
 
 import errno
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from meerkat.disk.naming import PLAIN, Listings, Naming
 from meerkat.disk.platform import open_beneath
 from meerkat.disk.trouble import GONE, blocked, changed, shown
 from meerkat.model.limits import TIME_NS_MAX
@@ -68,11 +70,18 @@ class Root:
     def __init__(self, directory: Path) -> None:
         self.directory = directory.resolve()
         self.handle = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._listings = Listings(PLAIN)
+        self.naming = PLAIN
 
     @property
     def metadata_dir(self) -> Path:
         """The `.meerkat` folder's place."""
         return self.directory / MARKER
+
+    def learn_naming(self, naming: Naming) -> None:
+        """From now on heed what this disk does with names (the stage finds it out)."""
+        self._listings = Listings(naming)
+        self.naming = naming
 
     def close(self) -> None:
         """Give the handle back. Nothing may be asked afterwards."""
@@ -103,18 +112,59 @@ class Root:
 
         Raises:
             OSError: the folder is not there (`trouble.GONE`) or cannot be entered.
+            OtherSpelling: what the disk would find for the path, or for a folder above it, has another name.
         """
         above, _, name = path.rpartition("/")
         if not name:
             raise OSError(errno.EINVAL, "the folder itself has no parent here", path)
         if not above:
+            if self.naming.folds:
+                self._listings.ensure_spelled(self.handle, name)
             yield self.handle, name
             return
-        handle = open_beneath(self.handle, above, _ACCESS)
+        handle = self._enter(above) if self.naming.folds else open_beneath(self.handle, above, _ACCESS)
         try:
+            if self.naming.folds:
+                self._listings.ensure_spelled(handle, name)
             yield handle, name
         finally:
             os.close(handle)
+
+    def _enter(self, folder: str) -> int:
+        """A handle of the folder for going through, where each name on the way is the one that is listed."""
+        handle = open_beneath(self.handle, ".", _ACCESS)
+        try:
+            for name in folder.split("/"):
+                self._listings.ensure_spelled(handle, name)
+                below = open_beneath(handle, name, _ACCESS)
+                os.close(handle)
+                handle = below
+        except OSError:
+            os.close(handle)
+            raise
+        return handle
+
+    def spelled(self, path: RelPath) -> RelPath | None:
+        """The path under which the tree lists what the disk finds for `path`; None when it finds nothing."""
+        if not self.naming.folds or not path:
+            return path
+        handle = open_beneath(self.handle, ".", _ACCESS)
+        names: list[str] = []
+        try:
+            for name in path.split("/"):
+                shown = self._listings.spelled(handle, name)
+                if shown is None:
+                    return None
+                names.append(shown)
+                if len(names) <= path.count("/"):
+                    below = open_beneath(handle, shown, _ACCESS)
+                    os.close(handle)
+                    handle = below
+        except OSError:
+            return None
+        finally:
+            os.close(handle)
+        return RelPath("/".join(names))
 
     def lstat(self, path: RelPath) -> Stat | None:
         """How `path` looks; None when it, or a folder above it, is not there.
@@ -143,7 +193,7 @@ class Root:
             PathBlocked: it is not there, not a regular file, or not permitted.
         """
         try:
-            handle = open_beneath(self.handle, path, os.O_RDONLY | os.O_NONBLOCK)
+            handle = self._open(path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
             if error.errno == errno.ENXIO:  # a socket, or a device without a driver
                 raise PathBlocked(special_problem(path, 0)) from error
@@ -160,4 +210,10 @@ class Root:
         Raises:
             OSError: it is not there, not a folder, or not permitted.
         """
-        return open_beneath(self.handle, path or ".", os.O_RDONLY | os.O_DIRECTORY)
+        return self._open(path or RelPath("."), os.O_RDONLY | os.O_DIRECTORY)
+
+    def _open(self, path: RelPath, flags: int) -> int:
+        if not self.naming.folds or path == ".":
+            return open_beneath(self.handle, path, flags)
+        with self.parent(path) as (folder, name):
+            return open_beneath(folder, name, flags)

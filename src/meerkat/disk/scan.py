@@ -251,9 +251,10 @@ def _list_folder(root: Root, path: RelPath, depth: int, skip: Skip) -> list[_Fou
         try:
             with os.scandir(handle) as entries:
                 for entry in entries:
-                    item = _list_entry(entry, prefix, near_limit, depth, skip)
+                    name = root.naming.listed(entry.name)
+                    item = _list_entry(entry, name, prefix, near_limit, depth, skip)
                     if item is not None:
-                        found.append((entry.name, item))
+                        found.append((name, item))
         finally:
             os.close(handle)
     except OSError as error:
@@ -269,8 +270,9 @@ def _first(pair: tuple[str, _Found]) -> str:
     return pair[0]
 
 
-def _list_entry(entry: os.DirEntry[str], prefix: str, near_limit: bool, depth: int, skip: Skip) -> _Found | None:
-    name = entry.name
+def _list_entry(
+    entry: os.DirEntry[str], name: str, prefix: str, near_limit: bool, depth: int, skip: Skip
+) -> _Found | None:
     if name[0] == "." and name.casefold() == MARKER:
         if name == MARKER:
             return None

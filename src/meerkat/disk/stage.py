@@ -13,7 +13,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from meerkat.disk import platform
+from meerkat.disk import naming, platform
 from meerkat.disk.root import Root, special_problem, stat_of
 from meerkat.disk.scan import digest_of
 from meerkat.disk.trouble import FULL, GONE, blocked, disk_full, free_bytes
@@ -71,6 +71,7 @@ class Stage:
     def __init__(self, root: Root) -> None:
         self._root = root
         self.handle = private_folder(root, "stage")
+        root.learn_naming(naming.detect(self.handle))
 
     def close(self) -> None:
         """Give the handle back."""

@@ -5,8 +5,10 @@ Expected trouble never leaves the disk room as a bare `OSError`; the path waits,
 
 import errno
 import os
+import unicodedata
 from typing import Final
 
+from meerkat.disk.naming import OtherSpelling
 from meerkat.model.problem import PathBlocked, Problem, Reason
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -64,6 +66,18 @@ def blocked(path: str, error: OSError) -> PathBlocked:
     fallback = (Reason.FILE_BUSY, os.strerror(number) if number else str(error), "")
     reason, text, hint = _TABLE.get(number, fallback)
     return PathBlocked(Problem(shown(path), reason, text, hint))
+
+
+def clash(path: str, error: OtherSpelling) -> PathBlocked:
+    """The trouble that this disk takes a name of `path` for one that something else has."""
+    wanted, stands = shown(error.name), shown(error.shown)
+    if unicodedata.normalize("NFC", wanted) == unicodedata.normalize("NFC", stands):
+        wanted, stands = ascii(wanted), ascii(stands)  # as text they would look the same
+    else:
+        wanted, stands = repr(wanted), repr(stands)
+    text = f"this disk cannot hold {wanted} beside {stands}, which stands here"
+    hint = "rename or delete one of the two, on any node"
+    return PathBlocked(Problem(shown(path), Reason.CASE_CLASH, text, hint))
 
 
 def disk_full(path: str, needed: int, folder: int) -> PathBlocked:

@@ -27,7 +27,7 @@ from meerkat.model.limits import (
     SMALL_GROUPS_MAX,
     STEP_IN_S,
 )
-from meerkat.model.path import ROOT, RelPath, parent, tree_key
+from meerkat.model.path import ROOT, RelPath, ancestors, parent, tree_key
 from meerkat.model.problem import Reason
 from meerkat.model.version import Kind
 from meerkat.node import ledger
@@ -85,6 +85,7 @@ class Inward:
         self._wanted: set[bytes] = set()
         self._passed_over: set[RelPath] = set()
         self._littered = True  # what a life before this one has staged may never be asked for again
+        self._clashing: set[RelPath] = set()
         self.working = False
         claims.on_freed = self._freed
 
@@ -100,9 +101,11 @@ class Inward:
     def looked_at(self, paths: Iterable[RelPath]) -> None:
         """What is known of these is new, so what they waited for may be over."""
         if self._delays:
-            for path in paths:
+            known = list(paths)
+            for path in known:
                 if self._delays.pop(path, None) is not None:
                     self._wake.set()
+            self._unclash(known)
 
     def wake(self) -> None:
         """Something may be pending (called after every transaction, cheap)."""
@@ -226,6 +229,8 @@ class Inward:
         return ready
 
     async def _forward(self, batch: list[Job], *, urgent: bool = False) -> bool:
+        if self._placer.naming.folds:
+            batch = self._first_of_each_key(batch)
         settled = [job.path for job in batch if isinstance(job.step, Settled) or self._ignored(job.path)]
         if settled:
             await self._books.write(lambda tx: ledger.settle(tx, settled, drop=self._ignored))
@@ -263,6 +268,20 @@ class Inward:
         if small:
             await self._start_small(small, urgent=urgent)
         return moved
+
+    def _first_of_each_key(self, batch: list[Job]) -> list[Job]:
+        """On a disk that takes names for one another: of several new things that it would, the first in tree order is
+        put down, on every such disk the same. The others are tried afterwards, and told why they wait."""
+        firsts: dict[str, Job] = {}
+        chosen = []
+        for job in batch:
+            if isinstance(job.step, Place) and job.base is None:
+                key = self._placer.naming.key(job.path)
+                if firsts.setdefault(key, job) is not job:
+                    self._note([Outcome(job.path, later=True)])
+                    continue
+            chosen.append(job)
+        return chosen
 
     async def _backward(self, batch: list[Job]) -> bool:
         removals = [
@@ -378,12 +397,28 @@ class Inward:
             self._delays[outcome.path] = Delay(self._now() + wait, wait)
             # What keeps us from looking at what is there keeps us from replacing it as well.
             problem = outcome.problem or self._hub.problem(outcome.path)
+            if problem is not None and problem.reason is Reason.CASE_CLASH:
+                self._clashing.add(outcome.path)
             if problem is not None:
                 self._hub.trouble(problem, inward=True)
         return done
 
+    def _unclash(self, paths: Iterable[RelPath]) -> None:
+        """Something has happened at the paths: what their names kept away may have room now."""
+        if not self._clashing:
+            return
+        key = self._placer.naming.key
+        keys = {key(path) for path in paths}
+        for each in list(self._clashing):
+            if not keys.isdisjoint(map(key, (each, *ancestors(each)))):
+                self._clashing.discard(each)
+                self._delays.pop(each, None)
+                self._wake.set()
+
     def _clear(self, paths: Sequence[RelPath]) -> None:
-        """The paths are dealt with; what waited for one of them (a folder) need not wait longer."""
+        """The paths are dealt with; what waited for one of them (a folder, or its name) need not wait longer."""
+        self._clashing.difference_update(paths)
+        self._unclash(paths)
         if self._delays:
             for path in paths:
                 self._delays.pop(path, None)

@@ -151,6 +151,8 @@ class Outward:
                 been moved away together with its folder, so it has to be looked at, too.
             arrived: folders in which something may have changed unheard, though they are those that stood there.
         """
+        if self._root.naming.folds:  # whoever wrote to it may have called it otherwise than the folder does
+            due = list(dict.fromkeys([*due, *filter(None, map(self._root.spelled, due))]))
         found: set[RelPath] = set()
         above_found: set[RelPath] = set()  # kept apart: if they were touched themselves, they still stand for more
         touched = set(due)

@@ -20,6 +20,7 @@ from meerkat.core.plan import Place, Remove, Retouch
 from meerkat.core.resolve import copy_path
 from meerkat.disk import commit
 from meerkat.disk.commit import Displaced, Occupied, Placed, Raced
+from meerkat.disk.naming import Naming
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
@@ -89,6 +90,11 @@ class Placer:
         self._look_again = look_again
         self._ignored = ignored
         self._counter = itertools.count()
+
+    @property
+    def naming(self) -> Naming:
+        """What the disk does with names."""
+        return self._root.naming
 
     # ---- putting things down
 
