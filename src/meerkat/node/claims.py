@@ -13,11 +13,11 @@ from meerkat.model.path import RelPath, ancestors
 class Claims:
     """
     Attributes:
-        on_freed: called with paths that are free again; whoever passed them over meets them now.
+        on_freed: each is called with paths that are free again; whoever passed them over meets them now.
     """
 
     def __init__(self) -> None:
-        self.on_freed: Callable[[set[RelPath]], None] = lambda paths: None
+        self.on_freed: list[Callable[[set[RelPath]], None]] = []
         self._taken: set[RelPath] = set()
         self._freed = asyncio.Event()
 
@@ -42,7 +42,8 @@ class Claims:
         freed = set(paths)
         self._taken -= freed
         self._freed.set()
-        self.on_freed(freed)
+        for listener in self.on_freed:
+            listener(freed)
 
     async def until_free(self, paths: Iterable[RelPath]) -> None:
         """Wait until none of the paths is taken."""

@@ -87,7 +87,7 @@ class Inward:
         self._littered = True  # what a life before this one has staged may never be asked for again
         self._clashing: set[RelPath] = set()
         self.working = False
-        claims.on_freed = self._freed
+        claims.on_freed.append(self._freed)
 
     def fresh(self, paths: Sequence[RelPath]) -> None:
         """Just merged: dealt with before whatever has been pending for longer. A flood is not: the pass meets all of

@@ -79,6 +79,8 @@ class Outward:
         self._scan_lock = asyncio.Lock()
         self._scan_due = False
         self._arrived: set[RelPath] = set()
+        self._met: dict[RelPath, bool] = {}  # heard of while somebody had them; whether the last event closed them
+        claims.on_freed.append(self._freed)
         self._loop = asyncio.get_running_loop()
         self.scanning = False
 
@@ -91,19 +93,34 @@ class Outward:
         else:
             if event.arrived and not self._settle.overflowed:
                 self._arrived.add(event.path)
+            if event.path in self._claims:
+                self._met[event.path] = event.closed
+                return
             self._settle.touched(event.path, event.closed, self._now())
         self._wake.set()
 
     def touched(self, paths: Iterable[RelPath]) -> None:
         """Look at these soon (inward met something there that it did not expect)."""
+        now = self._now()
         for path in paths:
-            self._settle.touched(path, True, self._now())
+            if path in self._claims:
+                self._met[path] = True
+            else:
+                self._settle.touched(path, True, now)
         self._wake.set()
+
+    def _freed(self, paths: set[RelPath]) -> None:
+        """What was heard of a path while somebody had it is looked at now; mostly it was our own commit."""
+        if self._met and not self._met.keys().isdisjoint(paths):
+            now = self._now()
+            for path in [each for each in self._met if each in paths]:
+                self._settle.touched(path, self._met.pop(path), now)
+            self._wake.set()
 
     @property
     def busy(self) -> bool:
         """Something is waiting to be looked at."""
-        return self.scanning or self._scan_due or self._settle.wake_at() is not None
+        return self.scanning or self._scan_due or bool(self._met) or self._settle.wake_at() is not None
 
     async def run(self) -> None:
         """Take in what becomes quiet, for ever."""
@@ -203,8 +220,8 @@ class Outward:
         return [ordered[at : at + SCAN_BATCH_PATHS_MAX] for at in range(0, len(ordered), SCAN_BATCH_PATHS_MAX)]
 
     def _is_echo(self, path: RelPath, base: Base | None, stat: Stat | None) -> bool:
-        """What is there is what this node last put or saw there, to the lstat: no look would find more. The ignore rules
-        are looked at all the same, since they are read then, whoever wrote them."""
+        """What is there is what this node last put or saw there, to the lstat: no look would find more. The ignore
+        rules are looked at all the same, since they are read then, whoever wrote them."""
         return (
             path != IGNORE_FILE
             and base is not None
