@@ -188,6 +188,8 @@ class Rooms:
             self.again += paths
             loop.call_soon_threadsafe(self.outward.touched, list(paths))
 
+        self.look_again = look_again
+
         self.outward = Outward(
             self.root,
             self.books,

@@ -10,6 +10,7 @@ from node_rooms import Rooms, file_version, path, until
 from meerkat.disk import trash as trash_room
 from meerkat.model.ids import Digest
 from meerkat.model.limits import SINGLE_CHUNK_BYTES_MAX, TRASH_AGE_S_MAX
+from meerkat.model.path import RelPath
 from meerkat.node import upkeep
 from meerkat.node.upkeep import keep_bounded, rescan
 
@@ -21,6 +22,8 @@ class Watching:
         self.degraded = degraded
 
     async def start(self) -> None: ...
+
+    def attend(self, folder: RelPath) -> None: ...
 
     async def stop(self) -> None: ...
 

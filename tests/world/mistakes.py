@@ -181,7 +181,7 @@ class _With:
 def nothing_trashed(patches: pytest.MonkeyPatch) -> None:
     """What an exchange brings out is dropped."""
 
-    def keep(self: Any, stage: Stage, name: str, path: RelPath, content: Any) -> str:
+    def keep(self: Any, stage: Stage, name: str, path: RelPath, content: Any, known: Any = None) -> str:
         stage.drop(name)
         return ""
 

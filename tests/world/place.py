@@ -59,6 +59,8 @@ class SimulatedWatch:
         self._running = True
         await asyncio.sleep(0)
 
+    def attend(self, folder: RelPath) -> None: ...
+
     async def stop(self) -> None:
         self._running = False
         await asyncio.sleep(0)

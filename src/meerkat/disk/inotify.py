@@ -8,6 +8,7 @@ the events; the loop only reads. `_lock` guards the two maps between them.
 
 import asyncio
 import errno
+import logging
 import os
 import threading
 import time
@@ -26,6 +27,8 @@ from meerkat.model.path import MARKER, ROOT, PathFault, RelPath, check_name, is_
 from meerkat.model.problem import PathBlocked
 from meerkat.model.version import Kind
 
+log = logging.getLogger("meerkat.watch")
+
 _ARRIVED: Final = int(flags.CREATE | flags.MOVED_TO)
 _SELF_GONE: Final = int(flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT)
 _MASK: Final = int(
@@ -40,6 +43,7 @@ _MASK: Final = int(
     | flags.DONT_FOLLOW
     | flags.EXCL_UNLINK
 )
+_MASK_ATTENDED: Final = int(flags.MODIFY | flags.ONLYDIR | flags.DONT_FOLLOW | flags.EXCL_UNLINK)
 _HANDLES: Final = Path("/proc/self/fd")
 _LIMIT_FILE: Final = Path("/proc/sys/fs/inotify/max_user_watches")
 
@@ -54,6 +58,7 @@ class InotifyWatch:
         self._on_event = on_event
         self._paths: dict[int, RelPath] = {}
         self._watches: dict[RelPath, int] = {}
+        self._attended: dict[int, RelPath] = {}
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="watch")
         self._stopped = False
@@ -71,6 +76,9 @@ class InotifyWatch:
             return
         self._loop.add_reader(self._inotify.fileno(), self._read)
         await self._loop.run_in_executor(self._worker, self._guarded, self._renew)
+
+    def attend(self, folder: RelPath) -> None:
+        self._submit(lambda: self._attend(folder))
 
     async def stop(self) -> None:
         self._stopped = True
@@ -105,6 +113,11 @@ class InotifyWatch:
             self._submit(self._renew)
             return Overflowed()
         with self._lock:
+            attended = self._attended.get(watch)
+            if attended is not None:
+                if mask & flags.IGNORED:
+                    del self._attended[watch]
+                return Touched(RelPath(f"{attended}/{name}"), closed=False) if name else None
             folder = self._paths.get(watch)
             if mask & flags.IGNORED:
                 self._unmap(watch)
@@ -181,6 +194,20 @@ class InotifyWatch:
             stale = [watch for path, watch in self._watches.items() if path not in seen]
         if not self.degraded:
             self._drop(stale)
+
+    def _attend(self, folder: RelPath) -> None:
+        if self._inotify is None:
+            return
+        try:
+            handle = self._root.open_folder(folder)
+            try:
+                place = f"{_HANDLES}/{handle}/." if self._through_handles else str(self._root.directory / folder)
+                with self._lock:
+                    self._attended[int(self._inotify.add_watch(place, _MASK_ATTENDED))] = folder
+            finally:
+                os.close(handle)
+        except OSError as error:
+            log.info("%s cannot be watched (%s); it is looked at from time to time", folder, error.strerror)
 
     def _add_tree(self, path: RelPath) -> None:
         """Watch a folder that has just come, and tell of everything in it."""

@@ -33,6 +33,7 @@ class PortableWatch:
         self._root = root
         self._skip = skip
         self._on_event = on_event
+        self._attended: frozenset[RelPath] = frozenset()
         self._stop = threading.Event()
         self._ready = asyncio.Event()
         self._thread: threading.Thread | None = None
@@ -43,6 +44,9 @@ class PortableWatch:
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
         await self._ready.wait()
+
+    def attend(self, folder: RelPath) -> None:
+        self._attended |= {folder}
 
     async def stop(self) -> None:
         self._stop.set()
@@ -102,7 +106,8 @@ class PortableWatch:
             return [Overflowed()]
         text = self._root.naming.listed(place.removeprefix(prefix).replace(os.sep, "/"))
         if MARKER in text.split("/"):
-            return []
+            written = change is Change.modified and parent(RelPath(text)) in self._attended
+            return [Touched(RelPath(text), closed=False)] if written else []
         try:
             path = parse_path(text)
         except PathFault:

@@ -83,7 +83,8 @@ def _link(src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
     return True
 
 
-def _exists(folder: int, name: str) -> bool:
+def exists(folder: int, name: str) -> bool:
+    """True when something has that name in an open folder; a link is not followed."""
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -111,7 +112,7 @@ def rename_noreplace(src_dir: int, src: str, dst_dir: int, dst: str) -> None:
     if _link(src_dir, src, dst_dir, dst):
         os.unlink(src, dir_fd=src_dir)
         return
-    if _exists(dst_dir, dst):
+    if exists(dst_dir, dst):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), dst)
     os.rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
 
@@ -136,7 +137,7 @@ def exchange(src_dir: int, src: str, dst_dir: int, dst: str) -> None:
             raise
     else:
         return
-    if not _exists(src_dir, src):
+    if not exists(src_dir, src):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), src)
     aside = src + ASIDE
     new_is_folder = stat.S_ISDIR(os.stat(src, dir_fd=src_dir, follow_symlinks=False).st_mode)
@@ -165,9 +166,9 @@ def finish_exchange(src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
         True when `src` + `ASIDE` still holds the old thing, because a person has put another at `dst` since.
     """
     aside = src + ASIDE
-    if not _exists(src_dir, aside):
+    if not exists(src_dir, aside):
         return False
-    if not _exists(src_dir, src):  # the new thing has moved on, only the last rename is missing
+    if not exists(src_dir, src):  # the new thing has moved on, only the last rename is missing
         os.rename(aside, src, src_dir_fd=src_dir, dst_dir_fd=src_dir)
         return False
     held = os.stat(aside, dir_fd=src_dir, follow_symlinks=False)

@@ -39,6 +39,11 @@ class Watch(Protocol):
         """Returns when the whole tree is watched (or `degraded` says why not)."""
         ...
 
+    def attend(self, folder: RelPath) -> None:
+        """Also tell, as `Touched`, what is written into the files right in a folder that is no part of the tree (one of
+        the trash). A promise of nothing: where it cannot be had, whoever asks has to look from time to time."""
+        ...
+
     async def stop(self) -> None:
         """No event comes after this has returned."""
         ...

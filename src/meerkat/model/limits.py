@@ -104,6 +104,11 @@ OVERLAY_DEGREE = 10
 # --- keeping
 TRASH_AGE_S_MAX = 30 * 86400
 TRASH_DISK_SHARE_MAX = 0.10
+LATE_QUIET_S = 1.0  # after the first late write to a file in the trash: time for a burst to end
+LATE_LOOK_S = 60.0  # a file that came into the trash is looked at after this, then after twice as long, and so on
+LATE_AGAIN_S_MAX = 3600.0  # up to here; then with everything in the trash, at each upkeep
+LATE_RECENT_MAX = 10_000  # files looked at on their own; beyond that everything is
+LATE_DAYS_ATTENDED_MAX = 64  # folders of the trash that are watched: twice the days that it is kept
 EVENTS_KEPT_MAX = 4096
 EVENT_QUEUE_MAX = 1024
 LOG_BYTES_MAX = 8 * MIB

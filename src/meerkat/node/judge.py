@@ -169,7 +169,9 @@ class Judge:
                     partial(commit.remove, self._root, self._stage, side.path, stage_name, base)
                 )
                 if isinstance(result, Placed):
-                    await self._in_thread(partial(self._trash.keep, self._stage, stage_name, side.path, base.content))
+                    await self._in_thread(
+                        partial(self._trash.keep, self._stage, stage_name, side.path, base.content, base.stat)
+                    )
         finally:
             self._claims.free(claimed)
         await self._outward.scan(side.path)

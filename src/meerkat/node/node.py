@@ -26,7 +26,7 @@ from meerkat.model.limits import (
     SERVE_THREADS,
 )
 from meerkat.model.member import Summary
-from meerkat.model.path import MARKER, RelPath
+from meerkat.model.path import MARKER, RelPath, is_below
 from meerkat.model.problem import Problem, Reason
 from meerkat.node import ledger
 from meerkat.node.barrier import Barrier
@@ -39,6 +39,7 @@ from meerkat.node.hub import Hub
 from meerkat.node.inward import Inward
 from meerkat.node.join import join_pool
 from meerkat.node.judge import Judge
+from meerkat.node.late import Late
 from meerkat.node.logs import start_logging, stop_logging
 from meerkat.node.losers import Losers
 from meerkat.node.opening import Opened, close_index, new_author, open_index
@@ -176,6 +177,7 @@ class Node:
             self._look_again,
             self.rules.ignored,
         )
+        self.late = Late(self.root, self.trash, self.hub, self.disk_threads, self._look_again, placer.put_away)
         losers = Losers(
             self.root, self.stage, self.books, self.claims, self.transfer, self.disk_threads, self._look_again
         )
@@ -341,6 +343,7 @@ class Node:
     async def _take_in(self) -> None:
         """The outward half: adopt if the index is new, scan what happened meanwhile, then follow the watch."""
         await self.watch.start()
+        self.tasks.spawn("late", self.late.run(self.watch), vital=True)
         await self.recovery.run()
         await self.outward.scan()
         self.tasks.spawn("rescan", rescan(self.outward, self.watch, self.settings.rescan_interval_s), vital=True)
@@ -356,7 +359,9 @@ class Node:
         self.inward.looked_at(paths)
 
     def _watched(self, event: Touched | Overflowed) -> None:
-        self.outward.heard(event)
+        self.late.heard(event)
+        if isinstance(event, Overflowed) or not is_below(event.path, RelPath(MARKER)):
+            self.outward.heard(event)
 
     def _look_again(self, paths: Iterable[RelPath]) -> None:
         """Called from worker threads."""

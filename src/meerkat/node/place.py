@@ -28,7 +28,7 @@ from meerkat.model.ids import NodeId
 from meerkat.model.limits import COPY_NAMES_TRIED_MAX
 from meerkat.model.path import RelPath, join, parent
 from meerkat.model.problem import PathBlocked, Problem, Reason
-from meerkat.model.version import Base, Content, Kind, Version
+from meerkat.model.version import Base, Content, Kind, Stat, Version
 from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
@@ -90,6 +90,8 @@ class Placer:
         self._look_again = look_again
         self._ignored = ignored
         self._counter = itertools.count()
+        # by stage name: where it stood, and what was replaced there; None: it is a person's
+        self._left: dict[str, tuple[RelPath, Content | None, Stat | None]] = {}
 
     @property
     def naming(self) -> Naming:
@@ -208,7 +210,7 @@ class Placer:
                 )
                 if isinstance(result, Placed):
                     if result.old is not None and each.base is not None:
-                        self._discard(result.old, each.path, each.base.content)
+                        self._discard(result.old, each.path, each.base.content, each.base.stat)
                     placed.append((each.path, result.base))
                 elif isinstance(result, Raced) and result.exposed:
                     exposed.append(each)
@@ -247,13 +249,17 @@ class Placer:
         for each in exposed:
             self._discard(each.name, each.path, each.version.content)
 
-    def _discard(self, name: str, path: RelPath, content: Content) -> None:
+    def _discard(self, name: str, path: RelPath, content: Content, known: Stat | None = None) -> None:
         """What was replaced or removed on the pool's word goes to the trash; an empty folder just goes. The exchange
         has happened, so trouble here must not stop its being recorded: then the thing keeps a stage name of its own,
-        under which the next start finds it and moves it to the trash."""
+        from which it is put away later, or at the next start.
+
+        Args:
+            known: as in `Trash.keep`.
+        """
         try:
             if content.kind is not Kind.FOLDER:
-                self._trash.keep(self._stage, name, path, content)
+                self._trash.keep(self._stage, name, path, content, known)
                 return
             try:
                 self._stage.drop(name)
@@ -263,6 +269,17 @@ class Placer:
             aside = f"old.{_tag(path)}.{next(self._counter)}"
             log.error("%s: the old version stays in the stage as %s: %s", path, aside, error)
             self._stage.rename(name, aside)
+            self._left[aside] = (path, content, known)
+
+    def put_away(self) -> None:
+        """In a worker thread: try again what could not be put away and was left in the stage."""
+        for name, (path, content, known) in list(self._left.items()):
+            if self._left.pop(name, None) is None:
+                continue
+            if content is None:
+                self.rescue(name, path)
+            else:
+                self._discard(name, path, content, known)
 
     def rescue(self, name: str, path: RelPath) -> None:
         """A person's bytes lie under a stage name: back to the path if it is free, else beside it, else the trash; and
@@ -283,6 +300,7 @@ class Placer:
             aside = f"old.{_tag(path)}.{next(self._counter)}"
             log.error("%s: what was written there just now stays in the stage as %s: %s", path, aside, error)
             self._stage.rename(name, aside)
+            self._left[aside] = (path, None, None)
 
     async def tidy(self) -> bool:
         """Drop what was staged and overtaken, once nothing waits any more; False: something does."""
@@ -362,7 +380,7 @@ class Placer:
                 else:
                     result = commit.remove(self._root, self._stage, job.path, names[job.path], job.base)
                     if isinstance(result, Placed):
-                        self._discard(names[job.path], job.path, job.base.content)
+                        self._discard(names[job.path], job.path, job.base.content, job.base.stat)
                 outcome = self._outcome(job.path, result)
             except PathBlocked as error:
                 outcome = blocked_at(job.path, error.problem)

@@ -24,7 +24,7 @@ from meerkat.model.fault import Exit, Fault
 from meerkat.model.limits import HISTORY_ROWS_MAX, SINGLE_CHUNK_BYTES_MAX
 from meerkat.model.path import RelPath, ancestors
 from meerkat.model.problem import PathBlocked, Problem
-from meerkat.model.version import Content, Kind, Version
+from meerkat.model.version import Base, Kind, Version
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.history import choose, from_trash, kept_by_content, version_name
@@ -211,7 +211,7 @@ class Restorer:
             result = commit.place(self._root, self._stage, path, name, inode, there, version)
             if isinstance(result, Placed):
                 if result.old is not None and there is not None:
-                    self._keep(result.old, path, there.content)
+                    self._keep(result.old, path, there)
                 commit.sync_parents(self._root, [path])
                 return
         raise _busy(path)
@@ -223,11 +223,11 @@ class Restorer:
                 inode = self._stage.make_folder(name, FOLDER)
                 commit.place(self._root, self._stage, above, name, inode, None, FOLDER)
 
-    def _keep(self, name: str, path: RelPath, content: Content) -> None:
-        if content.kind is Kind.FOLDER:
+    def _keep(self, name: str, path: RelPath, old: Base) -> None:
+        if old.content.kind is Kind.FOLDER:
             self._stage.drop(name)
         else:
-            self._trash.keep(self._stage, name, path, content)
+            self._trash.keep(self._stage, name, path, old.content, old.stat)
 
     def _copy_out(self, name: str, version: Version, target: Path) -> None:
         with open(target, "xb") as out, os.fdopen(self._open_staged(name), "rb") as source:

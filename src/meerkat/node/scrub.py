@@ -23,7 +23,7 @@ from meerkat.disk.trash import Trash
 from meerkat.model.limits import PLAN_BATCH_MAX, SINGLE_CHUNK_BYTES_MAX
 from meerkat.model.path import ROOT, RelPath
 from meerkat.model.problem import PathBlocked, Problem, Reason
-from meerkat.model.version import Base, Kind, Version
+from meerkat.model.version import Base, Content, Kind, Version
 from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
@@ -119,11 +119,11 @@ class Scrub:
         current = await self._books.read(lambda view: view.base(path))
         if current != base:
             return  # it was put down anew while we read
-        rotten = await self._heal(path, base)
+        rotten = await self._heal(path, base, sight.base.content)
         report.rotten.append(rotten)
         log.error("%s is rotten: %s", path, rotten.text)
 
-    async def _heal(self, path: RelPath, base: Base) -> Rotten:
+    async def _heal(self, path: RelPath, base: Base, spoilt: Content) -> Rotten:
         claimed = self._claims.take([path])
         if not claimed:
             return Rotten(path, healed=False, text="it is being worked on; scrub again")
@@ -139,7 +139,8 @@ class Scrub:
             if not isinstance(result, Placed):
                 return Rotten(path, healed=False, text="it changed while it was healed")
             if result.old is not None:
-                await self._in_thread(partial(self._trash.keep, self._stage, result.old, path, base.content))
+                # as what they are: the trash must neither be asked for sound bytes and give these, nor find them late
+                await self._in_thread(partial(self._trash.keep, self._stage, result.old, path, spoilt, base.stat))
             await self._in_thread(partial(commit.sync_parents, self._root, [path]))
             await self._books.write(lambda tx: ledger.record_placed(tx, [(path, result.base)]))
             self._hub.healed(path)
