@@ -29,6 +29,7 @@ from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.hub import Hub
+from meerkat.node.pages import Pages
 from meerkat.node.ports import View
 from meerkat.node.rules import Rules
 from meerkat.node.tasks import until
@@ -281,9 +282,9 @@ class Outward:
             self._hub.tell("scan.started", path=under)
             try:
                 self._ensure_marker()
-                batches = self._candidates(under, report)
+                batches = Pages(self._candidates(under, report))
                 try:
-                    while (batch := await self._in_thread(partial(next, batches, None))) is not None:
+                    while (batch := await self._in_thread(batches.next)) is not None:
                         missed = await self._take_in(batch, report, set(batch), adopting=adopting)
                         # what a scan has promised to see is seen afterwards
                         for at in range(0, len(missed), SCAN_BATCH_PATHS_MAX):

@@ -7,7 +7,7 @@ exchanged into place; the rotten ones go to the trash. What nobody else has stay
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +28,7 @@ from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.hub import Hub
+from meerkat.node.pages import Pages
 from meerkat.node.place import stage_name
 from meerkat.node.ports import View
 from meerkat.node.transfer import Transfer
@@ -83,17 +84,17 @@ class Scrub:
     ) -> ScrubReport:
         """Read every file at or below `under`; heal what is rotten."""
         report = ScrubReport()
-        pages = self._pages(under)
+        pages = Pages(self._pages(under))
         try:
-            while (page := await self._in_thread(partial(next, pages, None))) is not None:
+            while (page := await self._in_thread(pages.next)) is not None:
                 for path, base in page:
                     await self._check(path, base, report)
                 tell(report)
         finally:
-            await self._in_thread(pages.close)  # type: ignore[attr-defined]  # a generator
+            await self._in_thread(pages.close)
         return report
 
-    def _pages(self, under: RelPath) -> Iterator[list[tuple[RelPath, Base]]]:
+    def _pages(self, under: RelPath) -> Generator[list[tuple[RelPath, Base]], None, None]:
         page: list[tuple[RelPath, Base]] = []
         with self._books.snapshot() as view:
             for path, base in view.bases(under):
