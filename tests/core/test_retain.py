@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import dots, few_paths, vectors
 
-from meerkat.core.retain import tombstones_to_forget, trash_to_drop
+from meerkat.core.retain import tombstones_to_forget, trash_clock, trash_to_drop
 from meerkat.model.dot import Author, Dot, Vector, knows
 from meerkat.model.ids import NodeId
 from meerkat.model.path import RelPath
@@ -67,3 +67,18 @@ def test_a_member_never_heard_of_keeps_everything() -> None:
     assert tombstones_to_forget([stone], [{author: 3}, {author: 9}]) == [stone]
     assert tombstones_to_forget([stone], [{author: 3}, {}]) == []
     assert tombstones_to_forget([stone], [{author: 2}]) == []
+
+
+def test_what_can_never_fit_goes_alone() -> None:
+    """A file larger than the whole bound does not push out everything else."""
+    items = [("old", 1.0, 40), ("huge", 2.0, 101), ("new", 3.0, 40)]
+    assert trash_to_drop(items, 3.0, 1e9, 100) == ["huge"]
+    assert trash_to_drop(items, 3.0, 1e9, 79) == ["huge", "old"]
+    assert trash_to_drop(items, 3.0, 1.5, 100) == ["huge", "old"]
+
+
+def test_the_clock_of_the_trash_follows_in_steps() -> None:
+    """Ahead by years: a step at a time. Behind: at once. Right: as it is."""
+    assert trash_clock(1_000_000.0, 100.0, 10.0) == 110.0
+    assert trash_clock(50.0, 100.0, 10.0) == 50.0
+    assert trash_clock(105.0, 100.0, 10.0) == 105.0

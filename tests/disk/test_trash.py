@@ -126,6 +126,59 @@ def test_killed_between_note_and_bytes(
     again.close()
 
 
+def test_what_a_crash_left_is_swept(folder: Path, root: Root, stage: Stage, trash: Trash) -> None:
+    """Notes without bytes and notes that were being rewritten go with the next pruning; bytes and links stay."""
+    entry_id = keep(trash, stage, "f", b"data")
+    stage.make_link("s", Version(Kind.SYMLINK, mtime_ns=TIME_NS, target="x"))
+    link_id = trash.keep(stage, "s", parse_path("l"), Content(Kind.SYMLINK, b"x"))
+    gone_id = keep(trash, stage, "gone", b"gone")
+    day = folder / ".meerkat/trash" / entry_id.partition("/")[0]
+    (folder / ".meerkat/trash" / gone_id).unlink()
+    (day / f"new-{entry_id.partition('/')[2]}.json").write_text("{}")
+    (day / "a person's").write_text("x")
+    assert trash.prune(0.0, DAY_S, 10**9) == []
+    names = {entry_id.partition("/")[2], f"{entry_id.partition('/')[2]}.json", f"{link_id.partition('/')[2]}.json"}
+    assert set(os.listdir(day)) == names | {"a person's"}
+
+
+def test_what_was_read_is_vouched_for(folder: Path, stage: Stage, trash: Trash) -> None:
+    """What was read and found to hold these bytes is not late, until it looks otherwise again."""
+    entry_id = keep(trash, stage, "f", b"data")
+    place = folder / ".meerkat/trash" / entry_id
+    place.write_bytes(b"other")
+    (kept,) = trash.entries()
+    assert kept.late
+    content, seen = trash.read_content(entry_id)
+    assert (content.ident, seen.size) == (blake3(b"other").digest(), 5)
+    trash.vouch(kept, content, seen)
+    (kept,) = trash.entries()
+    assert (kept.late, kept.content, kept.path) == (False, content, "f")
+    assert trash.find(blake3(b"other").digest()) == entry_id
+    place.write_bytes(b"longer")
+    assert [each.late for each in trash.entries()] == [True]
+    assert trash.entry(entry_id) is not None
+    with pytest.raises(KeyError):
+        trash.read_content("2026-01-01/0123456789ab-x")
+
+
+def test_a_kept_file_is_released_into_the_tree(folder: Path, stage: Stage, trash: Trash) -> None:
+    """The same inode, and never over anything."""
+    came: list[str] = []
+    trash.on_kept = came.append
+    entry_id = keep(trash, stage, "f", b"data")
+    assert came == [entry_id]
+    inode = (folder / ".meerkat/trash" / entry_id).stat().st_ino
+    (folder / "taken").write_text("mine")
+    assert not trash.release(entry_id, parse_path("taken"))
+    assert not trash.release(entry_id, parse_path("no/such/folder"))
+    assert trash.release(entry_id, parse_path("free"))
+    assert (folder / "free").stat().st_ino == inode
+    assert (folder / "taken").read_text() == "mine"
+    assert list(trash.entries()) == []
+    assert trash.entry(entry_id) is None
+    assert not trash.release(entry_id, parse_path("free too"))
+
+
 @pytest.mark.parametrize("damage", ["removed", "empty", "nonsense", "link"])
 def test_bytes_without_a_note_are_still_listed(folder: Path, stage: Stage, trash: Trash, damage: str) -> None:
     """A note that power loss has eaten does not hide the bytes."""

@@ -6,9 +6,16 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from blake3 import blake3
 from node_rooms import Rooms, path
 
-from meerkat.model.problem import Reason
+from meerkat.core.fetch import Want
+from meerkat.model.frame import Piece
+from meerkat.model.ids import Digest
+from meerkat.model.problem import PathBlocked, Reason
+from meerkat.node import scrub as scrub_room
+from meerkat.node.ports import Tx
 from meerkat.node.scrub import Scrub, ScrubReport
 
 SOUND, ROTTEN = b"sound bytes", b"sOund bytes"
@@ -37,9 +44,23 @@ async def rotted(ada: Rooms) -> None:
     await ada.books.write(lambda tx: tx.put_base(path("doc"), replace(base, stat=seen, racy=False)))
 
 
+async def quiet(ada: Rooms) -> None:
+    """What was written is written long ago, so that looks prove something."""
+    bases = await ada.books.read(lambda view: list(view.bases()))
+
+    def calm(tx: Tx) -> None:
+        for each, base in bases:
+            tx.put_base(each, replace(base, racy=False))
+
+    await ada.books.write(calm)
+
+
+def scrub_of(ada: Rooms) -> Scrub:
+    return Scrub(ada.root, ada.stage, ada.trash, ada.books, ada.claims, ada.hub, ada.transfer, ada.threads)
+
+
 async def scrubbed(ada: Rooms) -> ScrubReport:
-    scrub = Scrub(ada.root, ada.stage, ada.trash, ada.books, ada.claims, ada.hub, ada.transfer, ada.threads)
-    return await scrub.run()
+    return await scrub_of(ada).run()
 
 
 def test_rot_is_healed_from_a_member(tmp_path: Path) -> None:
@@ -56,6 +77,9 @@ def test_rot_is_healed_from_a_member(tmp_path: Path) -> None:
         assert ada.in_trash()["doc"] == ROTTEN
         assert ada.books.context == before
         assert (await scrubbed(ada)).rotten == []
+        (kept,) = ada.trash.entries()
+        assert kept.content.ident == blake3(ROTTEN).digest()  # nobody asks there for sound bytes, or finds it late
+        assert not kept.late
 
     run(tmp_path, scene)
 
@@ -73,6 +97,72 @@ def test_rot_that_nobody_can_heal_is_told_and_left(tmp_path: Path) -> None:
         problem = ada.hub.problem("doc")
         assert problem is not None
         assert problem.reason is Reason.DIGEST_MISMATCH
+
+    run(tmp_path, scene)
+
+
+def test_what_could_not_be_healed_is_tried_again(tmp_path: Path) -> None:
+    """When other members are linked, and whenever suspects are looked at."""
+
+    async def scene(ada: Rooms, bob: Rooms) -> None:
+        await rotted(ada)
+        scrub = scrub_of(ada)
+        scrub.sources_changed()
+        assert not scrub.suspected.is_set()  # of nothing
+        await scrub.run()
+        assert not (await scrub.check_suspects()).rotten[0].healed
+        bob.put("same", SOUND)
+        await bob.scan()
+        scrub.sources_changed()
+        assert scrub.suspected.is_set()
+        assert (await scrub.check_suspects()).rotten[0].healed
+        assert ada.read("doc") == SOUND
+        assert ada.hub.problem("doc") is None
+        assert (await scrub.check_suspects()).files == 0
+
+    run(tmp_path, scene)
+
+
+def test_rot_is_not_served_and_is_suspected(tmp_path: Path) -> None:
+    """Whoever asks is told that the piece is lacking; the file that failed is looked at, and healed."""
+
+    async def scene(ada: Rooms, bob: Rooms) -> None:
+        await rotted(ada)
+        scrub = scrub_of(ada)
+        suspects: list[str] = []
+        ada.transfer.on_suspect = suspects.append
+        piece = Piece(Digest(blake3(SOUND).digest()), 0, len(SOUND), Digest(blake3(SOUND).digest()))
+        (answer,) = await bob.transfer.pieces([Want(piece, urgent=True)])
+        assert isinstance(answer, PathBlocked)
+        assert suspects == ["doc"]
+        bob.put("same", SOUND)
+        await bob.scan()
+        scrub.suspect(path("doc"))
+        scrub.suspect(path("never there"))
+        (rotten,) = (await scrub.check_suspects()).rotten
+        assert rotten.healed
+
+    run(tmp_path, scene)
+
+
+def test_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part goes on where the one before it ended; after the last one it begins anew."""
+    monkeypatch.setattr(scrub_room, "PLAN_BATCH_MAX", 2)
+
+    async def scene(ada: Rooms, bob: Rooms) -> None:
+        await rotted(ada)
+        for name in ("a/one", "a/two", "z"):
+            ada.put(name, b"12345")
+        bob.put("same", SOUND)
+        for rooms in (ada, bob):
+            await rooms.scan()
+        await quiet(ada)
+        scrub = scrub_of(ada)
+        reached = [path("")]
+        for _ in range(4):
+            reached.append(await scrub.part(reached[-1], 6))
+        assert reached == ["", "a/two", "doc", "", "a/two"]
+        assert ada.read("doc") == SOUND
 
     run(tmp_path, scene)
 

@@ -9,12 +9,12 @@ import pytest
 from blake3 import blake3
 from node_rooms import Rooms, file_version
 
-from meerkat.model.frame import Piece
+from meerkat.model.frame import Give, Lack, Piece
 from meerkat.model.ids import Digest
 from meerkat.model.limits import SINGLE_CHUNK_BYTES_MAX
 from meerkat.model.path import MARKER
 from meerkat.model.recipe import unpack_recipe
-from meerkat.node.serve import into_messages, serve
+from meerkat.node.serve import answer, into_messages, serve
 
 
 class NoPartials:
@@ -169,3 +169,10 @@ def test_a_files_digest_is_its_name(tmp_path: Path) -> None:
         assert await served(ada, whole(b"content")) == [b"content"]
 
     run(tmp_path, scene)
+
+
+def test_what_is_lacking_is_said_first() -> None:
+    """So that it can be asked of others while the rest is under way; nothing is said of nothing."""
+    assert answer(7, [b"a", None, b"b"]) == [Lack(7, (1,)), Give(7, 0, (b"a",)), Give(7, 2, (b"b",))]
+    assert answer(7, [b"a"]) == [Give(7, 0, (b"a",))]
+    assert answer(7, []) == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from meerkat.model.ids import Digest
 from meerkat.model.limits import SINGLE_CHUNK_BYTES_MAX, TRASH_AGE_S_MAX
 from meerkat.model.path import RelPath
 from meerkat.node import upkeep
-from meerkat.node.upkeep import keep_bounded, rescan
+from meerkat.node.scrub import Scrub
+from meerkat.node.upkeep import keep_bounded, rescan, scrub_slowly
 
 
 class Watching:
@@ -99,5 +101,83 @@ def test_the_index_lets_go_of_what_nothing_refers_to(tmp_path: Path) -> None:
             ada.tasks.spawn("upkeep", keep_bounded(ada.folder, ada.stage, ada.trash, ada.books))
             await until("pruned", lambda: ada.books.read_here(lambda view: view.recipe(stray)) is None)
             assert await ada.books.read(lambda view: view.recipe(kept.recipe)) is not None
+
+    asyncio.run(play())
+
+
+class Leaping:
+    """A wall clock that somebody has set wrong."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.ahead_s  # noqa: TID251  # stands in for it
+
+
+def test_a_clock_set_wrong_does_not_empty_the_trash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trash ages by a day in each upkeep at most, also over a restart; put right, the clock is believed at once."""
+    clock = Leaping()
+    monkeypatch.setattr(upkeep, "time", clock)
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            ada.stage.write_small("out.x", b"x", file_version(b"x"))
+            ada.trash.keep(ada.stage, "out.x", path("a"), file_version(b"x").content)
+            clock.ahead_s = 100 * TRASH_AGE_S_MAX
+            begun = time.time()  # noqa: TID251  # what people see
+            for day in range(1, 30):
+                now = await upkeep._trash_time(ada.trash, ada.books)
+                assert now == pytest.approx(begun + day * 86400, abs=3600)
+            assert ada.trash.prune(now, TRASH_AGE_S_MAX, 10**9) == []
+            clock.ahead_s = 0.0
+            assert await upkeep._trash_time(ada.trash, ada.books) == pytest.approx(begun, abs=3600)
+
+    asyncio.run(play())
+
+
+def test_a_trash_that_grows_fast_is_pruned_out_of_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its share of the disk holds, whatever a program does within an hour."""
+    monkeypatch.setattr(upkeep, "TRASH_TURN_S", 0.01)
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            ada.tasks.spawn("upkeep", keep_bounded(ada.folder, ada.stage, ada.trash, ada.books))
+            await until("tended once", lambda: ada.books.read_here(lambda view: view.meta("trash clock")))
+            monkeypatch.setattr(upkeep, "TRASH_GROWN_SHARE", -1.0)
+            monkeypatch.setattr(upkeep, "TRASH_DISK_SHARE_MAX", 0.0)
+            ada.stage.write_small("out.x", b"x" * 1000, file_version(b"x" * 1000))
+            ada.trash.keep(ada.stage, "out.x", path("a"), file_version(b"x" * 1000).content)
+            assert ada.trash.grown == 1000
+            await until("it went", lambda: not ada.in_trash())
+            assert ada.trash.grown == 0
+
+    asyncio.run(play())
+
+
+def test_everything_is_read_again_in_the_long_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part each turn, going on where the last one ended, also after a restart; suspects need not wait for it."""
+    monkeypatch.setattr(upkeep, "SCRUB_TURN_S", 0.01)
+    monkeypatch.setattr(upkeep, "SCRUB_SUSPECT_S", 0.0)
+    monkeypatch.setattr(upkeep, "SCRUB_PART_BYTES_MIN", 1)
+    asked: list[str] = []
+
+    class Reading(Scrub):
+        async def part(self, after: RelPath, bytes_max: int) -> RelPath:
+            asked.append(after)
+            return RelPath({"": "a", "a": "b", "b": ""}[after])
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            parts = ada.root, ada.stage, ada.trash, ada.books, ada.claims, ada.hub, ada.transfer, ada.threads
+            reading = Reading(*parts)
+            running = ada.tasks.spawn("scrub", scrub_slowly(reading, ada.books))
+            await until("twice round", lambda: len(asked) >= 5)
+            assert asked[:5] == ["", "a", "b", "", "a"]
+            running.cancel()
+            monkeypatch.setattr(upkeep, "SCRUB_TURN_S", 1e6)
+            ada.tasks.spawn("scrub again", scrub_slowly(reading, ada.books))
+            reading.suspect(path("a"))
+            await until("looked at", lambda: not reading.suspected.is_set())
 
     asyncio.run(play())

@@ -44,12 +44,14 @@ class Trash:
 
     Attributes:
         on_kept: called with the id of each file that has come in, from whichever thread put it there.
+        grown: bytes that came in since it was last pruned.
     """
 
     def __init__(self, root: Root) -> None:
         self._root = root
         self.handle = private_folder(root, "trash")
         self.on_kept: Callable[[str], None] = lambda entry_id: None
+        self.grown = 0
         self._lock = threading.Lock()
         self._writing = threading.Lock()  # a note whose bytes are about to come is not one that has lost them
         self._found: dict[bytes, str] | None = None  # ids by digest, read from the notes when first asked for
@@ -105,6 +107,7 @@ class Trash:
         except OSError as error:
             raise blocked(path, error) from error
         with self._lock:
+            self.grown += size
             if self._found is not None and content.kind is Kind.FILE:
                 self._found[content.ident] = kept.id
         if is_file:
@@ -145,6 +148,10 @@ class Trash:
             platform.sync_file_system(self.handle)
         except OSError as error:
             raise blocked(f"{MARKER}/trash", error) from error
+
+    def newest(self) -> float | None:
+        """When the last thing came in (Unix time); None when there is nothing."""
+        return max((kept.trashed_at.timestamp() for kept in self.entries()), default=None)
 
     def days(self) -> list[str]:
         """The folders of the trash by name, oldest first."""
@@ -328,13 +335,15 @@ class Trash:
             os.close(folder)
 
     def prune(self, now_s: float, age_s_max: float, bytes_max: int) -> list[str]:
-        """Drop what is older than `age_s_max` seconds at `now_s` (Unix time), then the oldest beyond `bytes_max`.
+        """Drop what is older than `age_s_max` seconds at `now_s` (Unix time), and what is beyond `bytes_max`.
 
         What is late stays: it is nowhere else.
 
         Returns:
             The ids dropped.
         """
+        with self._lock:
+            self.grown = 0
         items = [(kept.id, kept.trashed_at.timestamp(), kept.size) for kept in self.entries() if not kept.late]
         dropped = []
         for entry_id in trash_to_drop(items, now_s, age_s_max, bytes_max):

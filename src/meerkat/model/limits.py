@@ -104,6 +104,9 @@ OVERLAY_DEGREE = 10
 # --- keeping
 TRASH_AGE_S_MAX = 30 * 86400
 TRASH_DISK_SHARE_MAX = 0.10
+TRASH_CLOCK_STEP_S = 86400.0  # so far the clock by which the trash ages goes in one upkeep
+TRASH_GROWN_SHARE = 0.1  # of its room: what came in since the last pruning, before it is pruned out of turn
+TRASH_TURN_S = 60.0  # between two looks at that
 LATE_QUIET_S = 1.0  # after the first late write to a file in the trash: time for a burst to end
 LATE_LOOK_S = 60.0  # a file that came into the trash is looked at after this, then after twice as long, and so on
 LATE_AGAIN_S_MAX = 3600.0  # up to here; then with everything in the trash, at each upkeep
@@ -182,6 +185,12 @@ ADDRESSES_SEEN_MAX = 3  # where a node was last reached, tried before what it sa
 IGNORE_FILE_BYTES_MAX = 1 * MIB  # more rules than that are a mistake
 
 # --- upkeep
+SCRUB_TURN_S = 3600.0  # a part of the folder is read again so often
+SCRUB_TURNS = 720  # so many parts make the whole: about a month of running
+SCRUB_PART_BYTES_MIN = 64 * MIB  # a part has at least so much, so that small folders are read in few turns
+SCRUB_BYTES_S_MAX = 8 * MIB  # read for this at most: a small part of what a slow disk gives
+SCRUB_SUSPECT_S = 5.0  # between two looks at suspects: whoever asks for what is not there costs no more than that
+SCRUB_SUSPECTS_MAX = 1000  # files remembered as rotten, or as perhaps rotten; a later turn meets the others
 DISK_THREADS = 6
 SERVE_THREADS = 4
 RESCAN_DEGRADED_S = 60.0  # between scans while the watch does not see everything

@@ -58,7 +58,7 @@ from meerkat.node.status import Status
 from meerkat.node.surroundings import Surroundings, real
 from meerkat.node.tasks import Tasks
 from meerkat.node.transfer import Transfer
-from meerkat.node.upkeep import keep_bounded, rescan
+from meerkat.node.upkeep import keep_bounded, rescan, scrub_slowly
 from meerkat.store.errors import IndexDamaged, IndexUnavailable
 from meerkat.wire.control import AlreadyRunning, UnsafeSocket
 from meerkat.wire.identity import Identity
@@ -258,6 +258,7 @@ class Node:
             self.transfer,
             self.disk_threads,
         )
+        self.transfer.on_suspect = self._suspect
 
     async def _start(self, closing: AsyncExitStack) -> None:
         self._loop = asyncio.get_running_loop()
@@ -287,6 +288,7 @@ class Node:
             ("progress", self.progress.run()),
             ("inward", self.inward.run()),
             ("outward", self._take_in()),
+            ("scrub", scrub_slowly(self.scrub, self.books)),
             ("upkeep", keep_bounded(self.home.folder, self.stage, self.trash, self.books)),
         ):
             self.tasks.spawn(name, work, vital=True)
@@ -363,6 +365,10 @@ class Node:
         if isinstance(event, Overflowed) or not is_below(event.path, RelPath(MARKER)):
             self.outward.heard(event)
 
+    def _suspect(self, path: RelPath) -> None:
+        """Called from worker threads."""
+        self._loop.call_soon_threadsafe(self.scrub.suspect, path)
+
     def _look_again(self, paths: Iterable[RelPath]) -> None:
         """Called from worker threads."""
         self._loop.call_soon_threadsafe(self.outward.touched, list(paths))
@@ -410,6 +416,7 @@ class Node:
 
     def _links_changed(self) -> None:
         self.inward.sources_changed()
+        self.scrub.sources_changed()
         self.recovery.look()
         self.progress.touch()
         self.progress.others_changed()

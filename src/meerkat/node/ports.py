@@ -48,7 +48,7 @@ class View(Protocol):
         """Every entry at or below `under` (root: all), tombstones too, in tree order."""
         ...
 
-    def bases(self, under: RelPath = ...) -> Iterator[tuple[RelPath, Base]]:
+    def bases(self, under: RelPath = ..., after: RelPath = ...) -> Iterator[tuple[RelPath, Base]]:
         """Every base at or below `under` in tree order."""
         ...
 

@@ -1,11 +1,13 @@
 """Reading everything again, to find rot: bytes that changed on the disk although nobody wrote them.
 
 A file whose lstat is its base's and whose bytes are not is rotten (an ordinary edit moves mtime or ctime). It never
-becomes a new version, and it is not served (`serve` checks what it reads). Sound bytes come from members and are
-exchanged into place; the rotten ones go to the trash. What nobody else has stays as it is, and is told.
+becomes a new version, and it is not served (`serve` checks what it reads, and what fails there is a suspect here).
+Sound bytes come from members and are exchanged into place; the rotten ones go to the trash. What nobody else has stays
+as it is, is told, and is tried again from time to time.
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,7 @@ from meerkat.disk.root import Root
 from meerkat.disk.scan import look
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
-from meerkat.model.limits import PLAN_BATCH_MAX, SINGLE_CHUNK_BYTES_MAX
+from meerkat.model.limits import PLAN_BATCH_MAX, SCRUB_BYTES_S_MAX, SCRUB_SUSPECTS_MAX, SINGLE_CHUNK_BYTES_MAX
 from meerkat.model.path import ROOT, RelPath
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import Base, Content, Kind, Version
@@ -57,7 +59,7 @@ class ScrubReport:
 
 
 class Scrub:
-    """Re-reads the folder's files, one at a time."""
+    """Re-reads the folder's files, one at a time. `suspected`: set when there is a new suspect."""
 
     def __init__(
         self,
@@ -78,6 +80,53 @@ class Scrub:
         self._hub = hub
         self._transfer = transfer
         self._threads = threads
+        self._suspects: set[RelPath] = set()
+        self.suspected = asyncio.Event()
+
+    def suspect(self, path: RelPath) -> None:
+        """Bytes of this file were not what they should be (in the event loop); `check_suspects` looks at it."""
+        self._remember(path)
+        self.suspected.set()
+
+    def sources_changed(self) -> None:
+        """Other members are linked now: one of them may have sound bytes for what could not be healed."""
+        if self._suspects:
+            self.suspected.set()
+
+    def _remember(self, path: RelPath) -> None:
+        if len(self._suspects) < SCRUB_SUSPECTS_MAX:
+            self._suspects.add(path)
+
+    async def check_suspects(self) -> ScrubReport:
+        """Read again what may be rotten; what is and cannot be healed yet stays a suspect."""
+        report = ScrubReport()
+        self.suspected.clear()
+        suspects, self._suspects = self._suspects, set()
+        for path in sorted(suspects):
+            base = await self._books.read(partial(_base_at, path))
+            if base is not None and base.content.kind is Kind.FILE:
+                await self._check(path, base, report)
+        return report
+
+    async def part(self, after: RelPath, bytes_max: int) -> RelPath:
+        """Read about so many bytes of files again, from the one after `after` on, slowly.
+
+        Returns:
+            the last file that was read; the root when there are no more after it.
+        """
+        report = ScrubReport()
+        while page := await self._in_thread(partial(self._page, after)):  # no snapshot is held while it waits
+            for after, base in page:
+                if base.content.kind is Kind.FILE:
+                    await self._check(after, base, report)
+                    await asyncio.sleep(base.stat.size / SCRUB_BYTES_S_MAX)
+                if report.bytes >= bytes_max:
+                    return after
+        return ROOT
+
+    def _page(self, after: RelPath) -> list[tuple[RelPath, Base]]:
+        with self._books.snapshot() as view:
+            return list(itertools.islice(view.bases(ROOT, after), PLAN_BATCH_MAX))
 
     async def run(
         self, under: RelPath = ROOT, tell: Callable[[ScrubReport], None] = lambda report: None
@@ -150,6 +199,7 @@ class Scrub:
             text = "its bytes have changed by themselves, and no member that is online has sound ones"
             hint = "scrub again when more nodes are online; the rotten bytes are not shared"
             self._hub.trouble(Problem(path, Reason.DIGEST_MISMATCH, text, hint), inward=False)
+            self._remember(path)
             return Rotten(path, healed=False, text=f"{text} ({error.problem.text})")
         finally:
             self._claims.free(claimed)
@@ -166,6 +216,10 @@ class Scrub:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _base_at(path: RelPath, view: View) -> Base | None:
+    return view.base(path)
 
 
 def _version_of(path: RelPath, base: Base, view: View) -> Version | None:

@@ -13,9 +13,9 @@ from blake3 import blake3
 from meerkat.disk.root import Root, stat_of
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
-from meerkat.model.frame import Piece
+from meerkat.model.frame import Give, Lack, Piece
 from meerkat.model.ids import Digest
-from meerkat.model.limits import CHUNK_BYTES_MAX
+from meerkat.model.limits import CHUNK_BYTES_MAX, PIECES_PER_ASK_MAX
 from meerkat.model.path import RelPath
 from meerkat.model.problem import PathBlocked
 from meerkat.model.version import Base, Content, Kind
@@ -29,20 +29,42 @@ class Partials(Protocol):
 
 
 def serve(
-    view: View, root: Root, stage: Stage, trash: Trash, partials: Partials, pieces: tuple[Piece, ...]
+    view: View,
+    root: Root,
+    stage: Stage,
+    trash: Trash,
+    partials: Partials,
+    pieces: tuple[Piece, ...],
+    suspect: Callable[[RelPath], None] = lambda path: None,
 ) -> list[bytes | None]:
-    """The bytes of each piece, or None where this node cannot give them."""
-    return [_piece(view, root, stage, trash, partials, piece) for piece in pieces]
+    """The bytes of each piece, or None where this node cannot give them.
+
+    Args:
+        suspect: called with the path of a file that looks as it should, and has not the bytes that were asked for. It
+            may be rotten; or whoever asks has named another digest.
+    """
+    return [_piece(view, root, stage, trash, partials, piece, suspect) for piece in pieces]
 
 
-def _piece(view: View, root: Root, stage: Stage, trash: Trash, partials: Partials, piece: Piece) -> bytes | None:
+def _piece(
+    view: View,
+    root: Root,
+    stage: Stage,
+    trash: Trash,
+    partials: Partials,
+    piece: Piece,
+    suspect: Callable[[RelPath], None],
+) -> bytes | None:
     if piece.recipe:
         packed = view.recipe(piece.object)
         return None if packed is None else packed[piece.offset : piece.offset + piece.length]
     for path, base in view.locate_content(Content(Kind.FILE, piece.object)):
         data = read_file(root, path, base, piece.offset, piece.length)
-        if data is not None and blake3(data).digest() == piece.digest:
+        if data is None:
+            continue
+        if blake3(data).digest() == piece.digest:
             return data
+        suspect(path)
     for name in partials.staged(piece.object):
         data = stage.read(name, piece.offset, piece.length)
         if len(data) == piece.length and blake3(data).digest() == piece.digest:
@@ -70,6 +92,15 @@ def read_file(root: Root, path: RelPath, base: Base, offset: int, length: int) -
         return None
     finally:
         os.close(descriptor)
+
+
+def answer(ask: int, answers: list[bytes | None]) -> list[Lack | Give]:
+    """What goes back to whoever asked, in this order: what is lacking can be asked of others at once."""
+    given: list[Lack | Give] = []
+    lacking = into_messages(
+        answers, CHUNK_BYTES_MAX, PIECES_PER_ASK_MAX, lambda first, data: given.append(Give(ask, first, data))
+    )
+    return [Lack(ask, tuple(lacking)), *given] if lacking else given
 
 
 def into_messages(

@@ -26,15 +26,15 @@ from meerkat.model.limits import (
     ASKS_IN_SERVICE_MAX,
     BULK_WINDOW_CHUNKS,
     CHUNK_BYTES_MAX,
-    PIECES_PER_ASK_MAX,
 )
+from meerkat.model.path import RelPath
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.recipe import Chunk, Recipe, RecipeFault, recipe_bytes_max, unpack_recipe
 from meerkat.model.version import Version
 from meerkat.node.books import Books
 from meerkat.node.hub import Hub
 from meerkat.node.ports import Pipe, View
-from meerkat.node.serve import into_messages, read_file, serve
+from meerkat.node.serve import answer, read_file, serve
 from meerkat.node.tasks import Tasks
 
 log = logging.getLogger("meerkat.transfer")
@@ -43,7 +43,11 @@ T = TypeVar("T")
 
 
 class Transfer:
-    """Fetches what is wanted, serves what is asked."""
+    """Fetches what is wanted, serves what is asked.
+
+    Attributes:
+        on_suspect: told, from worker threads, of files that had not the bytes that somebody asked for (see `serve`).
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Transfer:
         self._threads = threads
         self._tasks = tasks
         self._rng = rng
+        self.on_suspect: Callable[[RelPath], None] = lambda path: None
         self._fetch = fetch.Fetch(rng)
         self._pipes: dict[NodeId, Pipe[CarryFrame]] = {}
         self._asked: dict[tuple[NodeId, int], tuple[Piece, ...]] = {}
@@ -117,19 +122,10 @@ class Transfer:
         try:
             answers = await self._in_thread(
                 lambda: self._books.read_here(
-                    lambda view: serve(view, self._root, self._stage, self._trash, self, ask.pieces)
+                    lambda view: serve(view, self._root, self._stage, self._trash, self, ask.pieces, self.on_suspect)
                 )
             )
-            frames: list[Give] = []
-            lacking = into_messages(
-                answers,
-                CHUNK_BYTES_MAX,
-                PIECES_PER_ASK_MAX,
-                lambda first, data: frames.append(Give(ask.id, first, data)),
-            )
-            if lacking:
-                await pipe.send(Lack(ask.id, tuple(lacking)))
-            for frame in frames:
+            for frame in answer(ask.id, answers):
                 await pipe.send(frame)
         except LinkLost:
             pass

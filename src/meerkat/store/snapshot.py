@@ -246,10 +246,11 @@ class Snapshot:
     def has_base_below(self, path: RelPath) -> bool:
         return bool(self._rows(_BASE_BELOW, _below(path)))
 
-    def bases(self, under: RelPath = ROOT) -> Iterator[tuple[RelPath, Base]]:
+    def bases(self, under: RelPath = ROOT, after: RelPath = ROOT) -> Iterator[tuple[RelPath, Base]]:
         low, high = key_range(tree_key(under))
-        if low and (base := self.base(under)):
+        if low and not after and (base := self.base(under)):
             yield under, base
+        low = max(low, tree_key(after))
         while page := self._rows(_BASE_PAGE, (low, high)):
             for row in page:
                 yield path_of(row[0]), base_of_row(row, 1)
