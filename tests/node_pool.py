@@ -294,6 +294,7 @@ async def pool(base: Path, *, bugs_expected: bool = False) -> AsyncIterator[Node
                 yield made
             finally:
                 await made.close()
-        assert bugs_expected or made.bugs() == []
+        found = made.bugs()
+        assert bugs_expected or not found, "\n".join(found)
     finally:
         shutil.rmtree(private, ignore_errors=True)

@@ -28,6 +28,7 @@ from meerkat.model.version import Base, Entry, Kind, Siblings, Version
 from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
+from meerkat.node.holds import Holds
 from meerkat.node.hub import Hub
 from meerkat.node.inward import Inward
 from meerkat.node.losers import Losers
@@ -166,6 +167,7 @@ class Rooms:
         self.rules_changed = 0
         self.merged: list[RelPath] = []
         self.recovered = 0
+        self.holding = False  # mass deletions: the tests of holding switch it on
         self._seqs: dict[Author, int] = {}
 
     async def __aenter__(self) -> Self:
@@ -189,7 +191,7 @@ class Rooms:
             loop.call_soon_threadsafe(self.outward.touched, list(paths))
 
         self.look_again = look_again
-
+        self.holds = Holds(self.books, self.hub, enabled=self.holding)
         self.outward = Outward(
             self.root,
             self.books,
@@ -199,6 +201,7 @@ class Rooms:
             self.threads,
             self._rules_changed,
             self._looked_at,
+            self.holds,
         )
         rng = random.Random(0)
         self.transfer = Transfer(self.root, self.stage, self.trash, self.books, self.hub, self.threads, self.tasks, rng)

@@ -366,12 +366,14 @@ class Pool:
     # ---- telling
 
     def report(self, nodes: Iterable[Node] | None = None) -> str:
-        """The ends of the nodes' logs."""
+        """What the nodes say of themselves, and the ends of their logs."""
         parts = []
         for node in self.nodes if nodes is None else nodes:
             log = node.folder / ".meerkat" / "log" / "meerkat.log"
             state = "frozen" if node.frozen else "running" if node.running else "not running"
             parts.append(f"--- {node.name} ({node.ready.get('node', '?')}, {state})")
+            if state == "running":
+                parts.append(str(self.cli("status", node)))
             for path in (log, node.complained):
                 parts.extend(_tail(path))
         return "\n".join(parts)

@@ -201,7 +201,7 @@ class World:
         home = open_home(place.folder)
         try:
             settings = Settings(
-                str(place.folder), listen=place.machine.address, name=place.name, rescan_interval_s=RESCAN_S
+                str(place.folder), listen=place.machine.address, name=place.name, rescan_interval_s=RESCAN_S, hold=False
             )
             around = Surroundings(
                 SimulatedNetwork(self.net, place.machine), self._make_watch(place), lambda folder, handle: NoDoors()

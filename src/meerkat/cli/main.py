@@ -34,6 +34,9 @@ COMMANDS = {
         "Recover", "meerkat.cli.history:history", "Show what happened to a path, or to all, the newest first."
     ),
     "restore": Lazy("Recover", "meerkat.cli.restore:restore", "Bring back a past version of a file; deletions, too."),
+    "holds": Lazy(
+        "Recover", "meerkat.cli.holds:holds", "List mass deletions that wait for a yes; allow or reject one."
+    ),
     "scrub": Lazy(
         "Recover", "meerkat.cli.scrub:scrub", "Read all files again and heal from other nodes what has rotted."
     ),

@@ -95,6 +95,11 @@ def start_options(function: F) -> F:
             show_default=True,
             help="How often to look at every file, for what the watcher missed.",
         ),
+        click.option(
+            "--hold",
+            type=click.Choice(["on", "off"]),
+            help="Hold mass deletions until a person agrees; on unless node.toml says otherwise.",
+        ),
         click.option("-d", "--detach", is_flag=True, help="Run in the background; return when the node is up."),
         click.option("--detached", is_flag=True, hidden=True, help="This process is the one in the background."),
         progress_option,

@@ -77,6 +77,7 @@ def _settings(directory: str, flags: dict[str, Any], **more: Any) -> Settings:
         web=flags["web"],
         discovery=flags["discovery"] == "on",
         log_level=flags["log_level"],
+        hold=None if flags["hold"] is None else flags["hold"] == "on",
         rescan_interval_s=flags["rescan_interval"],
         **more,
     )

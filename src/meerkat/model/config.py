@@ -25,6 +25,7 @@ class Settings:
         web: HOST:PORT of the dashboard, "off", or None for the default.
         discovery: find members in the local network.
         log_level: debug, info, warning or error.
+        hold: False: also mass deletions are told to the pool at once.
         rescan_interval_s: seconds between full scans, for whatever the watcher missed.
     """
 
@@ -39,4 +40,5 @@ class Settings:
     web: str | None = None
     discovery: bool = False
     log_level: str = "info"
+    hold: bool | None = None
     rescan_interval_s: float = RESCAN_INTERVAL_S

@@ -13,6 +13,7 @@ from meerkat.model.fault import Exit, Fault
 from meerkat.model.ids import NodeId
 from meerkat.model.member import NodeState
 from meerkat.model.path import RelPath
+from meerkat.model.problem import Reason
 from meerkat.node.books import Books
 from meerkat.node.gossip import Gossip
 from meerkat.node.hub import Hub
@@ -138,4 +139,6 @@ class Barrier:
         if everything and not dominates(self._books.complete, theirs):
             blocked = self._hub.blocked()
             waiting.append(Waiting(self._self_id, blocked[0].reason.value if blocked else "syncing"))
+        elif everything and self._books.held:
+            waiting.append(Waiting(self._self_id, Reason.HELD.value))  # what went here went nowhere else
         return waiting

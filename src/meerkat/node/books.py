@@ -18,7 +18,7 @@ from meerkat.node.ports import Index, Totals, Tx, View
 from meerkat.store.errors import IndexUnavailable
 
 T = TypeVar("T")
-_Written = tuple[T, dict[Author, int], dict[Author, int], bytes, Author, str]
+_Written = tuple[T, dict[Author, int], dict[Author, int], bytes, Author, str, int]
 
 
 class Books:
@@ -29,6 +29,7 @@ class Books:
         pulled_whole: while recovering: a member's whole index was merged, the disk can be adopted.
         on_trouble: called when the index cannot be used now, and with None when it can again.
         generation: grows with every transaction.
+        files: how many the pool has, as of the last transaction. held: paths whose going is held (as of `measure`).
     """
 
     def __init__(self, index: Index) -> None:
@@ -43,6 +44,8 @@ class Books:
         self.fingerprint = b""
         self.totals = Totals(0, 0, 0, 0, 0)
         self.copies: frozenset[RelPath] = frozenset()
+        self.files = 0
+        self.held = 0
         self.author = Author(NodeId(""), 0)
         self.recovering = ""
         self.recovered = asyncio.Event()
@@ -65,7 +68,8 @@ class Books:
                 recovering = (tx.meta("recovering") or b"").decode()
                 vectors = tx.context(), tx.floor(), tx.fingerprint()
                 author = tx.author()
-            return result, *vectors, author, recovering
+                files = tx.totals().files
+            return result, *vectors, author, recovering, files
 
         def written(future: asyncio.Future[_Written[T]]) -> None:
             if not future.cancelled() and future.exception() is None:
@@ -74,8 +78,15 @@ class Books:
         return (await self._insist(self._writer, run, written))[0]
 
     def _committed(
-        self, context: dict[Author, int], floor: dict[Author, int], fingerprint: bytes, author: Author, recovering: str
+        self,
+        context: dict[Author, int],
+        floor: dict[Author, int],
+        fingerprint: bytes,
+        author: Author,
+        recovering: str,
+        files: int,
     ) -> None:
+        self.files = files
         self.context, self.floor, self.fingerprint, self.author = context, floor, fingerprint, author
         self.recovering = recovering
         self.generation += 1
@@ -132,8 +143,13 @@ class Books:
 
     async def measure(self) -> None:
         """Bring `totals`, `complete` and `copies` up to date (not after every write: they cost a query)."""
-        self.totals, self.complete, self.copies = await self.read(
-            lambda view: (view.totals(), view.complete(), frozenset(entry.path for entry in view.copies()))
+        self.totals, self.complete, self.copies, self.held = await self.read(
+            lambda view: (
+                view.totals(),
+                view.complete(),
+                frozenset(entry.path for entry in view.copies()),
+                view.held_count(),
+            )
         )
 
     async def close(self) -> None:

@@ -31,6 +31,11 @@ class Config:
     advertise: list[str] = field(default_factory=list)
     others: dict[str, object] = field(default_factory=dict)
 
+    @property
+    def holding(self) -> bool:
+        """Whether mass deletions wait for a person."""
+        return self.others.get("hold", "on") not in (False, "off")
+
 
 class Home:
     """The metadata folder of one node, locked while this object is open.

@@ -84,16 +84,18 @@ class Hub:
     def recent(self, count: int) -> list[Event]:
         return list(self._kept)[-count:]
 
-    def trouble(self, problem: Problem, *, inward: bool) -> None:
+    def trouble(self, problem: Problem, *, inward: bool, key: str = "") -> None:
         """A path waits. Told once per reason; kept until `healed`.
 
         Args:
+            key: what `healed` is to be given, where that is not the path.
             inward: what waits is something that the pool has and this disk has not (else: the other way round).
         """
-        before = self._problems.get(problem.path)
+        key = key or problem.path
+        before = self._problems.get(key)
         if before is None and len(self._problems) >= PROBLEMS_SHOWN_MAX:
             return
-        self._problems[problem.path] = (problem, inward)
+        self._problems[key] = (problem, inward)
         if before is None or before[0].reason != problem.reason:
             self.tell(
                 "file.failed", path=problem.path, reason=problem.reason.value, text=problem.text, hint=problem.hint

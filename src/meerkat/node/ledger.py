@@ -16,7 +16,7 @@ from meerkat.core.resolve import view as outlook_of
 from meerkat.disk.scan import Sight
 from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.limits import LOOK_AHEAD_PATHS
-from meerkat.model.path import RelPath, tree_key
+from meerkat.model.path import RelPath, ancestors, tree_key
 from meerkat.model.recipe import Recipe
 from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Version
 from meerkat.node.ports import Tx, View
@@ -81,9 +81,12 @@ def record(tx: Tx, sights: Iterable[Sight], *, adopting: bool = False) -> list[R
     written = []
     sights = list(sights)
     tx.look_ahead(sight.path for sight in sights)
+    holding = not adopting and bool(tx.holds())
     for sight in sights:
         path, have = sight.path, sight.base
         base = tx.base(path)
+        if holding and tx.is_held(path) and _still_held(tx, path, have):
+            continue
         if sight.same and base is not None and have is not None and base.content == have.content:
             if adopting:
                 refresh(tx, path)
@@ -105,6 +108,32 @@ def record(tx: Tx, sights: Iterable[Sight], *, adopting: bool = False) -> list[R
             continue  # nothing that the plan looks at; bits that this disk cannot hold must not become due again
         refresh(tx, path)
     return written
+
+
+def _still_held(tx: Tx, path: RelPath, have: Base | None) -> bool:
+    """What a look at a held path means: gone as before, or it is over. It is, too, when the pool wants something else
+    there by now: an edit beats a deletion that nobody was told of, and another's deletion ends the question."""
+    if have is None:
+        step, _ = step_at(tx, path)
+        if isinstance(step, Settled):
+            return True
+        over = [path, *(above for above in ancestors(path) if tx.is_held(above))]  # it cannot stand without these
+        tx.release_held(over)
+        for each in over:
+            tx.put_base(each, None)
+            refresh(tx, each)
+        return True
+    tx.release_held([path])
+    return False
+
+
+def reject(tx: Tx, paths: Sequence[RelPath]) -> None:
+    """These held paths are to come back: nothing stands there, so the plan puts them down again."""
+    tx.release_held(paths)
+    tx.look_ahead(paths)
+    for path in paths:
+        tx.put_base(path, None)
+        refresh(tx, path)
 
 
 def keep_recipe(tx: Tx, base: Base, recipe: Recipe) -> None:

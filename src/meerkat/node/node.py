@@ -34,6 +34,7 @@ from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.control import Control
 from meerkat.node.gossip import Gossip
+from meerkat.node.holds import Holds
 from meerkat.node.home import Home, default_name
 from meerkat.node.hub import Hub
 from meerkat.node.inward import Inward
@@ -152,6 +153,8 @@ class Node:
         self.claims = Claims()
         self.registry = Registry(self.home.roster, self.identity, PoolId(self.home.config.pool))
         self.gossip = Gossip(node, self.books, self._heard_summary)
+        asked = self.settings.hold
+        self.holds = Holds(self.books, self.hub, enabled=self.home.config.holding if asked is None else asked)
         self.outward = Outward(
             self.root,
             self.books,
@@ -161,6 +164,7 @@ class Node:
             self.disk_threads,
             self._reload_rules,
             self._looked_at,
+            self.holds,
         )
         self.transfer = Transfer(
             self.root, self.stage, self.trash, self.books, self.hub, self.serve_threads, self.tasks, rng
@@ -346,6 +350,7 @@ class Node:
         """The outward half: adopt if the index is new, scan what happened meanwhile, then follow the watch."""
         await self.watch.start()
         self.tasks.spawn("late", self.late.run(self.watch), vital=True)
+        await self.holds.refresh()
         await self.recovery.run()
         await self.outward.scan()
         self.tasks.spawn("rescan", rescan(self.outward, self.watch, self.settings.rescan_interval_s), vital=True)

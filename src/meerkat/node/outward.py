@@ -18,20 +18,21 @@ from meerkat.core.compare import differing
 from meerkat.core.ignore import IGNORE_FILE
 from meerkat.core.settle import Settle
 from meerkat.disk.root import Root
-from meerkat.disk.scan import Sight, Unseen, look, walk
+from meerkat.disk.scan import Sight, look
 from meerkat.disk.watch import Overflowed, Touched
 from meerkat.model.fault import Exit, Fault
-from meerkat.model.limits import LOOK_AHEAD_PATHS, MIB, SCAN_BATCH_BYTES_MAX, SCAN_BATCH_PATHS_MAX
+from meerkat.model.limits import MIB, SCAN_BATCH_BYTES_MAX, SCAN_BATCH_PATHS_MAX
 from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import Base, Kind, Stat
 from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
+from meerkat.node.holds import Holds
 from meerkat.node.hub import Hub
 from meerkat.node.pages import Pages
-from meerkat.node.ports import View
 from meerkat.node.rules import Rules
+from meerkat.node.scope import Scope
 from meerkat.node.tasks import until
 
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class Outward:
         threads: ThreadPoolExecutor,
         on_ignore_changed: Callable[[], None],
         on_looked: Callable[[Iterable[RelPath]], None],
+        holds: Holds,
     ) -> None:
         self._root = root
         self._books = books
@@ -75,6 +77,8 @@ class Outward:
         self._threads = threads
         self._on_ignore_changed = on_ignore_changed
         self._on_looked = on_looked
+        self._holds = holds
+        holds.look = self._look_at_gone
         self._settle = Settle()
         self._wake = asyncio.Event()
         self._scan_lock = asyncio.Lock()
@@ -82,7 +86,7 @@ class Outward:
         self._arrived: set[RelPath] = set()
         self._met: dict[RelPath, bool] = {}  # heard of while somebody had them; whether the last event closed them
         claims.on_freed.append(self._freed)
-        self._loop = asyncio.get_running_loop()
+        self._scope = Scope(root, rules, hub)
         self.scanning = False
 
     # ---- events
@@ -121,7 +125,13 @@ class Outward:
     @property
     def busy(self) -> bool:
         """Something is waiting to be looked at."""
-        return self.scanning or self._scan_due or bool(self._met) or self._settle.wake_at() is not None
+        return (
+            self.scanning
+            or self._scan_due
+            or bool(self._met)
+            or self._holds.gathering
+            or self._settle.wake_at() is not None
+        )
 
     async def run(self) -> None:
         """Take in what becomes quiet, for ever."""
@@ -136,7 +146,12 @@ class Outward:
             if due and not self._books.recovering:
                 await self._take_in_due(due)
                 continue
-            wake_at = self._settle.wake_at()
+            judge_at = self._holds.due_at()
+            if judge_at is not None and judge_at <= self._now():
+                async with self._scan_lock:  # what a scan under way finds gone belongs to it
+                    await self._holds.judge()
+                continue
+            wake_at = min((at for at in (self._settle.wake_at(), judge_at) if at is not None), default=None)
             timeout = None if wake_at is None else max(0.0, wake_at - self._now())
             await until(self._wake, timeout)
 
@@ -150,121 +165,14 @@ class Outward:
         busy = self._claims.at_or_below(wanted)  # before the snapshot: what is recorded in between is in that
         arrived = self._arrived.intersection(due)
         self._arrived -= arrived
-        batches = await self._in_thread(partial(self._books.read_here, partial(self._expand, wanted, busy, arrived)))
+        batches = await self._in_thread(
+            partial(self._books.read_here, partial(self._scope.expand, wanted, busy, arrived))
+        )
         planned = set().union(*batches)
         for path in set(due) - planned:
             self._settle.calm(path)
         for batch in batches:
             self.touched(await self._take_in(batch, report, planned))
-
-    # ---- which paths to look at
-
-    def _expand(
-        self, due: list[RelPath], busy: list[RelPath], arrived: set[RelPath], view: View
-    ) -> list[list[RelPath]]:
-        """In a worker thread: the paths that the touched ones stand for, in tree order, in batches.
-
-        Args:
-            busy: claimed paths at or below the touched ones. What was put down there and is not recorded yet may have
-                been moved away together with its folder, so it has to be looked at, too.
-            arrived: folders in which something may have changed unheard, though they are those that stood there.
-        """
-        if self._root.naming.folds:  # whoever wrote to it may have called it otherwise than the folder does
-            due = list(dict.fromkeys([*due, *filter(None, map(self._root.spelled, due))]))
-        found: set[RelPath] = set()
-        above_found: set[RelPath] = set()  # kept apart: if they were touched themselves, they still stand for more
-        touched = set(due)
-        below: dict[RelPath, list[RelPath]] = {}
-        for each in busy:
-            for top in touched.intersection((each, *ancestors(each))):
-                below.setdefault(top, []).append(each)
-        for number, path in enumerate(due):
-            if number % LOOK_AHEAD_PATHS == 0:
-                view.look_ahead(due[number : number + LOOK_AHEAD_PATHS])
-            if path in found or self._rules.ignored(path):
-                continue
-            try:
-                stat = self._root.lstat(path)
-            except PathBlocked as error:
-                self._call_soon(partial(self._hub.trouble, error.problem, inward=False))
-                continue
-            base = view.base(path)
-            if self._is_echo(path, base, stat):
-                continue
-            same = stat is not None and base is not None and base.stat.inode == stat.inode and path not in arrived
-            if not same:
-                found.update(below.get(path, ()))
-            if stat is None:
-                if base is not None and base.content.kind is Kind.FOLDER:
-                    found.update(each for each, _ in view.bases(path))
-                elif base is not None:
-                    found.add(path)
-                elif self._hub.has_problem(path):
-                    self._call_soon(partial(self._hub.healed, path))
-                continue
-            is_folder = stat.kind is Kind.FOLDER
-            if is_folder:
-                self._list_unshared(path)
-            if path == ROOT:
-                continue  # touched for a name that is no path; the folder itself has no entry
-            found.add(path)
-            for above in ancestors(path):
-                known = view.base(above)
-                if above in found or above in above_found or (known and known.content.kind is Kind.FOLDER):
-                    break  # what was a file or a link and is a folder now is told before what is in it
-                above_found.add(above)
-            if base is not None and base.content.kind is Kind.FOLDER and (not is_folder or not same):
-                found.update(each for each, _ in view.bases(path))
-            if is_folder and not same:
-                found.update(each for each, _ in self._walked(path))
-        ordered = sorted(found | above_found, key=tree_key)
-        return [ordered[at : at + SCAN_BATCH_PATHS_MAX] for at in range(0, len(ordered), SCAN_BATCH_PATHS_MAX)]
-
-    def _is_echo(self, path: RelPath, base: Base | None, stat: Stat | None) -> bool:
-        """What is there is what this node last put or saw there, to the lstat: no look would find more. The ignore
-        rules are looked at all the same, since they are read then, whoever wrote them."""
-        return (
-            path != IGNORE_FILE
-            and base is not None
-            and base.stat == stat
-            and not base.racy
-            and base.stat.kind is not Kind.FOLDER
-            and not self._hub.has_problem(path)
-        )
-
-    def _list_unshared(self, folder: RelPath) -> None:
-        """In a worker thread: names right in a folder that cannot be shared come with no event of their own (they are
-        no paths), nor does their going away: what is there now is told, what was told before is healed."""
-        skip = self._rules.skip
-        found = walk(self._root, folder, lambda each, is_folder: each != folder and (is_folder or skip(each, False)))
-        problems = [each for each in found if isinstance(each, Problem)]
-        self._call_soon(partial(self._listed, folder, problems))
-
-    def _listed(self, folder: RelPath, problems: list[Problem]) -> None:
-        there = {problem.path for problem in problems}
-        for problem in self._hub.unshared():
-            if (
-                problem.reason is Reason.NAME_NOT_ALLOWED
-                and problem.path.rpartition("/")[0] == folder
-                and problem.path not in there
-            ):
-                self._hub.healed(problem.path)
-        for problem in problems:
-            self._hub.trouble(problem, inward=False)
-
-    def _walked(self, under: RelPath, unseen: list[RelPath] | None = None) -> Iterator[tuple[RelPath, Stat]]:
-        for each in walk(self._root, under, self._rules.skip):
-            if isinstance(each, Unseen):
-                if unseen is not None:
-                    unseen.append(each.path)
-                self._call_soon(partial(self._hub.trouble, each.problem, inward=False))
-            elif isinstance(each, Problem):
-                self._call_soon(partial(self._hub.trouble, each, inward=False))
-            else:
-                yield each
-
-    def _call_soon(self, call: Callable[[], None]) -> None:
-        self._loop.call_soon_threadsafe(call)
 
     # ---- scans
 
@@ -293,11 +201,31 @@ class Outward:
                             await self._take_in(again, report, set(missed), adopting=adopting)
                 finally:
                     await self._in_thread(batches.close)
+                back = await self._in_thread(partial(self._there, await self._holds.held_under(under)))
+                await self._take_in(back, report, set(back), adopting=adopting)
+                await self._holds.judge()
+                await self._holds.refresh_if_any()
             finally:
                 self.scanning = False
                 self._hub.tell("scan.finished", path=under, scanned=report.scanned, changes=report.changes)
                 self._hub.changed()
         return report
+
+    def _there(self, paths: list[RelPath]) -> list[RelPath]:
+        """In a worker thread: those that stand there (again)."""
+        found = []
+        for path in paths:
+            try:
+                if self._root.lstat(path) is not None:
+                    found.append(path)
+            except PathBlocked:
+                continue
+        return found
+
+    async def _look_at_gone(self, paths: list[RelPath]) -> None:
+        """Look at these and record what is found, deletions too: it was judged that they may be told."""
+        await self._claims.until_free(paths)
+        self.touched(await self._take_in(paths, ScanReport(), set(paths), judged=True))
 
     def _candidates(self, under: RelPath, report: ScanReport) -> Generator[list[RelPath], None, None]:
         """In a worker thread: batches of paths whose lstat is not their base's."""
@@ -310,7 +238,7 @@ class Outward:
                     yield under, stat
                 if stat is None or stat.kind is not Kind.FOLDER:
                     return
-            for each in self._walked(under, unseen):
+            for each in self._scope.walked(under, unseen):
                 report.scanned += 1
                 yield each
 
@@ -342,12 +270,19 @@ class Outward:
     # ---- looking and recording
 
     async def _take_in(
-        self, paths: list[RelPath], report: ScanReport, planned: set[RelPath], *, adopting: bool = False
+        self,
+        paths: list[RelPath],
+        report: ScanReport,
+        planned: set[RelPath],
+        *,
+        adopting: bool = False,
+        judged: bool = False,
     ) -> list[RelPath]:
         """Look at the paths and record what is there, in tree order.
 
         Args:
             planned: what is looked at besides.
+            judged: what is gone may be told.
 
         Returns:
             what is to be looked at as well: paths that were taken by somebody else, and what stood in folders that were
@@ -363,6 +298,9 @@ class Outward:
                 return missed
             if any(sight.base is None for sight in sights):
                 self._ensure_marker()
+                if not judged and not adopting:
+                    sights = await self._sifted(dict(known), sights)
+            self._holds.seen(sight.path for sight in sights if sight.base is not None)
             written = await self._books.write(lambda tx: ledger.record(tx, sights, adopting=adopting))
             missed += await self._stranded(dict(known), sights, planned)
         finally:
@@ -373,6 +311,21 @@ class Outward:
         report.changes += len(written)
         self._tell(written, sights)
         return missed
+
+    async def _sifted(self, known: dict[RelPath, Base | None], sights: list[Sight]) -> list[Sight]:
+        """Without the deletions that have to wait until it is seen how many there are."""
+        gone = []
+        for sight in sights:
+            before = known.get(sight.path)
+            if sight.base is None and before is not None:
+                gone.append((sight.path, before.content.kind is not Kind.FOLDER))
+        if self._holds.any:
+            judged = await self._books.read(lambda view: {path for path, _ in gone if view.is_held(path)})
+            gone = [each for each in gone if each[0] not in judged]
+        withheld = self._holds.withheld(gone)
+        if withheld:
+            self._wake.set()
+        return [sight for sight in sights if sight.path not in withheld]
 
     async def _stranded(
         self, known: dict[RelPath, Base | None], sights: list[Sight], planned: set[RelPath]
@@ -428,12 +381,12 @@ class Outward:
             try:
                 sight = look(self._root, path, base)
             except PathBlocked as error:
-                self._call_soon(partial(self._could_not_look, path, error.problem))
+                self._scope.call_soon(partial(self._could_not_look, path, error.problem))
                 continue
             if sight.base is not None or base is not None:
                 sights.append(sight)
             if self._hub.has_problem(path):
-                self._call_soon(partial(self._hub.healed, path))
+                self._scope.call_soon(partial(self._hub.healed, path))
         return sights
 
     def _could_not_look(self, path: RelPath, problem: Problem) -> None:

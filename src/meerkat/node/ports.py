@@ -68,8 +68,13 @@ class View(Protocol):
         """Deletions that wait for a person, the oldest first."""
         ...
 
-    def held(self, hold: int | None = None) -> list[RelPath]:
-        """Paths of one hold, or of all, in tree order."""
+    def held(self, hold: int | None = None, after: RelPath = ..., limit: int = ...) -> list[RelPath]:
+        """Paths of one hold, or of all, in tree order, after that one; `limit` negative: all."""
+        ...
+
+    def held_count(self) -> int: ...
+    def is_held(self, path: RelPath) -> bool:
+        """A person has yet to say whether the path's being gone is meant."""
         ...
 
     def pending(self, after: RelPath, limit: int, *, backwards: bool = False) -> list[RelPath]:

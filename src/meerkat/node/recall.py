@@ -29,6 +29,9 @@ class Recall:
             "diff": self._diff,
             "resolve": self._resolve,
             "scrub": self._scrub,
+            "holds": self._holds,
+            "holds_allow": self._holds_allow,
+            "holds_reject": self._holds_reject,
         }
 
     async def _history(self, arguments: Json) -> Answers:
@@ -57,6 +60,17 @@ class Recall:
 
     async def _resolve(self, arguments: Json) -> Answers:
         yield Result(await self._node.judge.resolve(_path(arguments), text(arguments, "keep")))
+
+    async def _holds(self, _: Json) -> Answers:
+        yield Result(await self._node.holds.listed())  # type: ignore[arg-type]  # a list, as above
+
+    async def _holds_allow(self, arguments: Json) -> Answers:
+        hold = int(number(arguments, "id", 0))
+        yield Result({"id": hold, "allowed": await self._node.holds.allow(hold)})
+
+    async def _holds_reject(self, arguments: Json) -> Answers:
+        hold = int(number(arguments, "id", 0))
+        yield Result({"id": hold, "rejected": await self._node.holds.reject(hold)})
 
     async def _scrub(self, arguments: Json) -> Answers:
         began = time.monotonic()

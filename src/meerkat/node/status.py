@@ -108,7 +108,7 @@ class Status:
             "bytes": totals.bytes,
             "behind": {"files": totals.behind_files, "bytes": totals.behind_bytes},
             "conflicts": len(self._books.copies) + unsettled,
-            "held": 0,
+            "held": self._books.held,
             "blocked": len(blocked),
             "problems": self._problems(),
             "nodes": self.nodes(),

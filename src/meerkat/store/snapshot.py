@@ -232,11 +232,19 @@ class Snapshot:
         """Deletions that wait for a person, the oldest first."""
         return [Hold(*row) for row in self._rows("SELECT id, at, files, total FROM hold ORDER BY id")]
 
-    def held(self, hold: int | None = None) -> list[RelPath]:
-        """Paths of one hold, or of all, in tree order."""
-        clause = "" if hold is None else "WHERE hold = ?"
-        values = () if hold is None else (hold,)
-        return [path_of(key) for (key,) in self._rows(f"SELECT path FROM held {clause} ORDER BY path", values)]
+    def held(self, hold: int | None = None, after: RelPath = ROOT, limit: int = -1) -> list[RelPath]:
+        """Paths of one hold, or of all, in tree order, after that one."""
+        clause = "" if hold is None else "AND hold = ?"
+        values = (tree_key(after), *(() if hold is None else (hold,)), limit)
+        sql = f"SELECT path FROM held WHERE path > ? {clause} ORDER BY path LIMIT ?"
+        return [path_of(key) for (key,) in self._rows(sql, values)]
+
+    def held_count(self) -> int:
+        ((count,),) = self._rows("SELECT count(*) FROM held")
+        return int(count)
+
+    def is_held(self, path: RelPath) -> bool:
+        return bool(self._point("SELECT 1 FROM held WHERE path = ?", (tree_key(path),)))
 
     # ---- this disk
 

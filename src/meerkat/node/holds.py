@@ -1,0 +1,228 @@
+"""Mass deletions wait for a person: gathered by outward, judged here, kept in the index, allowed or rejected.
+
+While a path is held, its base stays what it was and nothing is told, so the index and every other node still have it.
+A crash before the judgement leaves nothing told either: the next scan meets the same files gone and judges again.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+
+from meerkat.core.hold import Gathering, is_mass
+from meerkat.model.fault import Exit, Fault
+from meerkat.model.index import Hold
+from meerkat.model.limits import HELD_PAGE_PATHS
+from meerkat.model.path import RelPath, tree_key
+from meerkat.model.problem import Problem, Reason
+from meerkat.node import ledger
+from meerkat.node.books import Books
+from meerkat.node.hub import Hub, now_text
+from meerkat.node.ports import Tx, View
+
+log = logging.getLogger("meerkat.holds")
+
+Json = dict[str, object]
+SHOWN_PATHS_MAX = 20
+"""Of one hold, in a list for people."""
+
+
+class Holds:
+    """
+    Args:
+        enabled: False: every deletion is told at once.
+
+    Attributes:
+        look: set by outward: look at these paths now and record what is found, deletions too.
+    """
+
+    def __init__(self, books: Books, hub: Hub, *, enabled: bool = True) -> None:
+        self._books = books
+        self._hub = hub
+        self._enabled = enabled
+        self._gathering = Gathering()
+        self._shown: set[int] = set()
+        self.look: Callable[[list[RelPath]], Awaitable[None]]
+
+    # ---- outward asks
+
+    def withheld(self, gone: Iterable[tuple[RelPath, bool]]) -> set[RelPath]:
+        """Which of these deletions are not to be recorded now.
+
+        Args:
+            gone: path, and whether it was a file or a link that stood there.
+        """
+        gone = list(gone)
+        if not self._enabled or not gone:
+            return set()
+        self._gathering.add(gone, self._now())
+        return {path for path, _ in gone}
+
+    def seen(self, paths: Iterable[RelPath]) -> None:
+        """Something stands there (again)."""
+        if self._gathering.paths:
+            self._gathering.forget(paths)
+
+    @property
+    def gathering(self) -> bool:
+        return bool(self._gathering.paths)
+
+    def due_at(self) -> float | None:
+        return self._gathering.due_at()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def judge(self) -> None:
+        """What was gathered: told, or held."""
+        gone = self._gathering.take()
+        if not gone:
+            return
+        moved = await self._books.read(partial(_moved, gone))
+        told = self._gathering.told(self._now())
+        lost = [path for path, is_file in gone.items() if is_file and path not in moved]
+        files = self._books.files - len(moved)
+        if is_mass(len(lost), told, files):
+            held = [path for path in gone if path not in moved]
+            number = await self._books.write(lambda tx: tx.open_hold(sorted(held, key=tree_key), files + told))
+            log.warning("%d of %d files are gone: held until a person agrees (hold %d)", len(lost), files, number)
+            self._hub.tell("hold.opened", id=number, files=len(lost), total=files + told)
+            await self.refresh()
+            gone = {path: is_file for path, is_file in gone.items() if path in moved}
+        else:
+            self._gathering.tell(len(lost), self._now())
+        await self._look_at(list(gone))
+
+    async def _look_at(self, paths: Sequence[RelPath]) -> None:
+        """What is in a folder before the folder, or it would look as if it had to be there for what is in it."""
+        ordered = sorted(paths, key=tree_key, reverse=True)
+        for at in range(0, len(ordered), HELD_PAGE_PATHS):
+            await self.look(ordered[at : at + HELD_PAGE_PATHS])
+
+    # ---- people ask
+
+    async def refresh(self) -> None:
+        """Show what is held now: one problem for each hold."""
+        found = await self._books.read(lambda view: [(hold, _common(view.held(hold.id))) for hold in view.holds()])
+        shown = {hold.id: self._problem(hold, common) for hold, common in found}
+        for number in self._shown - shown.keys():
+            self._hub.tell("hold.closed", id=number)
+            self._hub.healed(_key(number))
+        self._shown = set(shown)
+        for number, problem in shown.items():
+            self._hub.trouble(problem, inward=True, key=_key(number))
+
+    def _problem(self, hold: Hold, common: RelPath) -> Problem:
+        where = f"in {common!r}" if common else "in the shared folder"
+        text = f"{hold.files} paths {where} are gone from this node's disk, of {hold.total} files: nobody was told"
+        hint = f"meerkat holds allow {hold.id} deletes them everywhere, meerkat holds reject {hold.id} brings them back"
+        return Problem(common or ".", Reason.HELD, text, hint)
+
+    @property
+    def any(self) -> bool:
+        """Something is held."""
+        return bool(self._shown)
+
+    async def refresh_if_any(self) -> None:
+        if self._shown:
+            await self.refresh()
+
+    async def listed(self) -> list[Json]:
+        """`meerkat holds --json`."""
+
+        def rows(view: View) -> list[Json]:
+            listed: list[Json] = []
+            for hold in view.holds():
+                paths = view.held(hold.id)
+                listed.append(
+                    {
+                        "id": hold.id,
+                        "at": now_text(hold.at_ms / 1000),
+                        "paths": len(paths),
+                        "held": hold.files,
+                        "total": hold.total,
+                        "folder": _common(paths),
+                        "examples": paths[:SHOWN_PATHS_MAX],
+                    }
+                )
+            return listed
+
+        return await self._books.read(rows)
+
+    async def allow(self, number: int) -> int:
+        """The files may go: tell the pool of each that is still gone. How many paths were held.
+
+        Raises:
+            Fault: not_found.
+        """
+        paths = await self._held(number)
+        for at in range(0, len(paths), HELD_PAGE_PATHS):
+            page = paths[at : at + HELD_PAGE_PATHS]
+            await self._books.write(partial(_release, page))
+            await self.look(page)
+        await self.refresh()
+        return len(paths)
+
+    async def reject(self, number: int) -> int:
+        """The files are to come back, from members or the trash. How many paths were held.
+
+        Raises:
+            Fault: not_found.
+        """
+        paths = await self._held(number)
+        for at in range(0, len(paths), HELD_PAGE_PATHS):
+            page = paths[at : at + HELD_PAGE_PATHS]
+            await self._books.write(partial(_reject, page))
+        await self.refresh()
+        return len(paths)
+
+    async def _held(self, number: int) -> list[RelPath]:
+        """The hold's paths, what is in a folder before the folder."""
+        paths = await self._books.read(lambda view: view.held(number))
+        if not paths:
+            raise Fault("not_found", f"there is no hold {number}", hint="see: meerkat holds", exit_code=Exit.NOT_FOUND)
+        return paths[::-1]
+
+    async def held_under(self, under: RelPath) -> list[RelPath]:
+        """Held paths at or below, for a scan: those that are there again come with no difference to be seen."""
+        if not self._shown:
+            return []
+        return [
+            path
+            for path in await self._books.read(lambda view: view.held())
+            if not under or path == under or path.startswith(f"{under}/")
+        ]
+
+
+def _key(number: int) -> str:
+    """Where the hub keeps the hold's problem: under no path, for a look at that path must not heal it."""
+    return f"\0hold {number}"
+
+
+def _release(paths: Sequence[RelPath], tx: Tx) -> None:
+    tx.release_held(paths)
+
+
+def _reject(paths: Sequence[RelPath], tx: Tx) -> None:
+    ledger.reject(tx, paths)
+
+
+def _moved(gone: dict[RelPath, bool], view: View) -> set[RelPath]:
+    """Those of the gone files whose content stands at a path that is not gone."""
+    moved = set()
+    for path, is_file in gone.items():
+        base = view.base(path) if is_file else None
+        if base is None:
+            continue
+        if any(other not in gone and not view.is_held(other) for other, _ in view.locate_content(base.content)):
+            moved.add(path)
+    return moved
+
+
+def _common(paths: Sequence[RelPath]) -> RelPath:
+    """The nearest folder that holds all of them."""
+    if not paths:
+        return RelPath("")
+    shared = os.path.commonpath(paths)
+    return RelPath(shared if len(paths) > 1 else os.path.dirname(paths[0]))

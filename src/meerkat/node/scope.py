@@ -1,0 +1,135 @@
+"""Which paths a touched path stands for, and which of them are worth a look.
+
+A folder that came stands for all that is in it, one that went for all that was, and what this node has just put down
+itself for nothing. Runs in worker threads; what it finds out by the way is told to the hub in the event loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from meerkat.core.ignore import IGNORE_FILE
+from meerkat.disk.root import Root
+from meerkat.disk.scan import Unseen, walk
+from meerkat.model.limits import LOOK_AHEAD_PATHS, SCAN_BATCH_PATHS_MAX
+from meerkat.model.path import ROOT, RelPath, ancestors, tree_key
+from meerkat.model.problem import PathBlocked, Problem, Reason
+from meerkat.model.version import Base, Kind, Stat
+from meerkat.node.hub import Hub
+from meerkat.node.ports import View
+from meerkat.node.rules import Rules
+
+
+class Scope:
+    """For one folder. Made in the event loop."""
+
+    def __init__(self, root: Root, rules: Rules, hub: Hub) -> None:
+        self._root = root
+        self._rules = rules
+        self._hub = hub
+        self._loop = asyncio.get_running_loop()
+
+    def expand(self, due: list[RelPath], busy: list[RelPath], arrived: set[RelPath], view: View) -> list[list[RelPath]]:
+        """In a worker thread: the paths that the touched ones stand for, in tree order, in batches.
+
+        Args:
+            busy: claimed paths at or below the touched ones. What was put down there and is not recorded yet may have
+                been moved away together with its folder, so it has to be looked at, too.
+            arrived: folders in which something may have changed unheard, though they are those that stood there.
+        """
+        if self._root.naming.folds:  # whoever wrote to it may have called it otherwise than the folder does
+            due = list(dict.fromkeys([*due, *filter(None, map(self._root.spelled, due))]))
+        found: set[RelPath] = set()
+        above_found: set[RelPath] = set()  # kept apart: if they were touched themselves, they still stand for more
+        touched = set(due)
+        below: dict[RelPath, list[RelPath]] = {}
+        for each in busy:
+            for top in touched.intersection((each, *ancestors(each))):
+                below.setdefault(top, []).append(each)
+        for number, path in enumerate(due):
+            if number % LOOK_AHEAD_PATHS == 0:
+                view.look_ahead(due[number : number + LOOK_AHEAD_PATHS])
+            if path in found or self._rules.ignored(path):
+                continue
+            try:
+                stat = self._root.lstat(path)
+            except PathBlocked as error:
+                self.call_soon(partial(self._hub.trouble, error.problem, inward=False))
+                continue
+            base = view.base(path)
+            if self._is_echo(path, base, stat):
+                continue
+            same = stat is not None and base is not None and base.stat.inode == stat.inode and path not in arrived
+            if not same:
+                found.update(below.get(path, ()))
+            if stat is None:
+                if base is not None and base.content.kind is Kind.FOLDER:
+                    found.update(each for each, _ in view.bases(path))
+                elif base is not None:
+                    found.add(path)
+                elif self._hub.has_problem(path):
+                    self.call_soon(partial(self._hub.healed, path))
+                continue
+            is_folder = stat.kind is Kind.FOLDER
+            if is_folder:
+                self._list_unshared(path)
+            if path == ROOT:
+                continue  # touched for a name that is no path; the folder itself has no entry
+            found.add(path)
+            for above in ancestors(path):
+                known = view.base(above)
+                if above in found or above in above_found or (known and known.content.kind is Kind.FOLDER):
+                    break  # what was a file or a link and is a folder now is told before what is in it
+                above_found.add(above)
+            if base is not None and base.content.kind is Kind.FOLDER and (not is_folder or not same):
+                found.update(each for each, _ in view.bases(path))
+            if is_folder and not same:
+                found.update(each for each, _ in self.walked(path))
+        ordered = sorted(found | above_found, key=tree_key)
+        return [ordered[at : at + SCAN_BATCH_PATHS_MAX] for at in range(0, len(ordered), SCAN_BATCH_PATHS_MAX)]
+
+    def _is_echo(self, path: RelPath, base: Base | None, stat: Stat | None) -> bool:
+        """What is there is what this node last put or saw there, to the lstat: no look would find more. The ignore
+        rules are looked at all the same, since they are read then, whoever wrote them."""
+        return (
+            path != IGNORE_FILE
+            and base is not None
+            and base.stat == stat
+            and not base.racy
+            and base.stat.kind is not Kind.FOLDER
+            and not self._hub.has_problem(path)
+        )
+
+    def _list_unshared(self, folder: RelPath) -> None:
+        """In a worker thread: names right in a folder that cannot be shared come with no event of their own (they are
+        no paths), nor does their going away: what is there now is told, what was told before is healed."""
+        skip = self._rules.skip
+        found = walk(self._root, folder, lambda each, is_folder: each != folder and (is_folder or skip(each, False)))
+        problems = [each for each in found if isinstance(each, Problem)]
+        self.call_soon(partial(self._listed, folder, problems))
+
+    def _listed(self, folder: RelPath, problems: list[Problem]) -> None:
+        there = {problem.path for problem in problems}
+        for problem in self._hub.unshared():
+            if (
+                problem.reason is Reason.NAME_NOT_ALLOWED
+                and problem.path.rpartition("/")[0] == folder
+                and problem.path not in there
+            ):
+                self._hub.healed(problem.path)
+        for problem in problems:
+            self._hub.trouble(problem, inward=False)
+
+    def walked(self, under: RelPath, unseen: list[RelPath] | None = None) -> Iterator[tuple[RelPath, Stat]]:
+        for each in walk(self._root, under, self._rules.skip):
+            if isinstance(each, Unseen):
+                if unseen is not None:
+                    unseen.append(each.path)
+                self.call_soon(partial(self._hub.trouble, each.problem, inward=False))
+            elif isinstance(each, Problem):
+                self.call_soon(partial(self._hub.trouble, each, inward=False))
+            else:
+                yield each
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(call)

@@ -1,0 +1,141 @@
+"""Mass deletions on one real folder: what is held, what ends it, and what a look makes of it meanwhile."""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from node_rooms import Rooms, file_version, path, tombstone
+
+from meerkat.model.fault import Fault
+from meerkat.model.problem import Reason
+
+COUNT = 30
+
+
+def run(tmp_path: Path, scene: Callable[[Rooms], Awaitable[None]]) -> None:
+    """One node with holding on and a folder of files that everybody knows."""
+
+    async def play() -> None:
+        rooms = Rooms(tmp_path)
+        rooms.holding = True
+        async with rooms as ada:
+            for number in range(COUNT):
+                ada.put(f"d/{number:02}", b"file %d" % number)
+            await ada.scan()
+            await ada.holds.refresh()
+            await scene(ada)
+
+    asyncio.run(play())
+
+
+async def lose(ada: Rooms) -> int:
+    """The folder goes; the number of the hold."""
+    shutil.rmtree(ada.folder / "d")
+    await ada.scan()
+    (hold,) = await ada.holds.listed()
+    return int(str(hold["id"]))
+
+
+async def living(ada: Rooms) -> int:
+    """How many files the index has."""
+    return (await ada.books.read(lambda view: view.totals())).files
+
+
+def test_nothing_is_written_while_a_hold_stands(tmp_path: Path) -> None:
+    """However often the folder is scanned: one hold, one problem, no dot."""
+
+    async def scene(ada: Rooms) -> None:
+        before = dict(ada.books.context)
+        pending = await ada.books.read(lambda view: view.pending_count())
+        number = await lose(ada)
+        await ada.scan()
+        await ada.scan()
+        assert [each["id"] for each in await ada.holds.listed()] == [number]
+        assert ada.books.context == before
+        assert await living(ada) == COUNT
+        (problem,) = ada.hub.blocked()
+        assert (problem.path, problem.reason) == ("d", Reason.HELD)
+        assert await ada.books.read(lambda view: view.pending_count()) == pending
+
+    run(tmp_path, scene)
+
+
+def test_allowed_deletions_are_written(tmp_path: Path) -> None:
+    """All of them, folders too, and the problem is gone."""
+
+    async def scene(ada: Rooms) -> None:
+        number = await lose(ada)
+        assert await ada.holds.allow(number) == COUNT + 1
+        assert await living(ada) == 0
+        assert ada.hub.blocked() == []
+        assert await ada.holds.listed() == []
+        with pytest.raises(Fault, match="no hold"):
+            await ada.holds.allow(number)
+
+    run(tmp_path, scene)
+
+
+def test_rejected_deletions_are_to_be_put_down_again(tmp_path: Path) -> None:
+    """The index keeps them, the disk lacks them: they are pending."""
+
+    async def scene(ada: Rooms) -> None:
+        before = dict(ada.books.context)
+        assert await ada.holds.reject(await lose(ada)) == COUNT + 1
+        assert ada.books.context == before
+        assert await ada.books.read(lambda view: view.pending_count()) == COUNT + 1
+        assert ada.hub.blocked() == []
+
+    run(tmp_path, scene)
+
+
+def test_files_that_are_there_again_leave_the_hold(tmp_path: Path) -> None:
+    """Unchanged ones without a word, changed ones as edits; the rest stays held."""
+
+    async def scene(ada: Rooms) -> None:
+        await lose(ada)
+        ada.put("d/00", b"file 0")
+        ada.put("d/01", b"another")
+        await ada.scan()
+        (hold,) = await ada.holds.listed()
+        assert hold["paths"] == COUNT - 2
+        assert await living(ada) == COUNT
+        assert (await ada.siblings("d/01")) != {}
+        assert await ada.books.read(lambda view: view.is_held(path("d/02")))
+        assert not await ada.books.read(lambda view: view.is_held(path("d")))
+
+    run(tmp_path, scene)
+
+
+def test_what_others_do_meanwhile_ends_the_question(tmp_path: Path) -> None:
+    """An edit is put down in spite of the deletion, with the folders above; a deletion there agrees with this one."""
+
+    async def scene(ada: Rooms) -> None:
+        await lose(ada)
+        await ada.told("d/00", file_version(b"edited elsewhere", height=2))
+        await ada.told("d/01", tombstone(2))
+        await ada.outward.scan(path("d/00"))
+        await ada.outward.scan(path("d/01"))
+        held = await ada.books.read(lambda view: view.held())
+        assert path("d/00") not in held
+        assert path("d/01") not in held
+        assert path("d") not in held
+        assert len(held) == COUNT - 2
+        pending = await ada.books.read(lambda view: view.pending(path(""), 10))
+        assert pending == ["d", "d/00"]
+
+    run(tmp_path, scene)
+
+
+def test_a_moved_folder_is_not_held(tmp_path: Path) -> None:
+    """What is there under another name is not lost."""
+
+    async def scene(ada: Rooms) -> None:
+        (ada.folder / "d").rename(ada.folder / "e")
+        await ada.scan()
+        assert await ada.holds.listed() == []
+        assert await living(ada) == COUNT
+        assert (await ada.books.read(lambda view: view.totals())).folders == 1
+
+    run(tmp_path, scene)
