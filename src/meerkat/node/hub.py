@@ -5,6 +5,7 @@ Slow listeners lose events (they get a `reset`), they never hold up syncing.
 
 import asyncio
 import datetime
+import logging
 import secrets
 import time
 from collections import deque
@@ -12,7 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from meerkat.model.limits import EVENT_QUEUE_MAX, EVENTS_KEPT_MAX, PROBLEMS_SHOWN_MAX
+from meerkat.model.path import MARKER
 from meerkat.model.problem import Problem, Reason
+from meerkat.store.errors import IndexUnavailable
+
+log = logging.getLogger("meerkat.hub")
 
 Event = dict[str, object]
 
@@ -101,6 +106,16 @@ class Hub:
                 "file.failed", path=problem.path, reason=problem.reason.value, text=problem.text, hint=problem.hint
             )
             self.changed()
+
+    def index_trouble(self, error: IndexUnavailable | None) -> None:
+        where = f"{MARKER}/index.db"
+        if error is None:
+            self.healed(where)
+            return
+        log.error("the index cannot be used now: %s", error)
+        reason = Reason.DISK_FULL if error.full else Reason.PERMISSION
+        hint = "free some space on this disk" if error.full else "check the disk and the permissions of .meerkat"
+        self.trouble(Problem(where, reason, f"the index cannot be written: {error}", hint), inward=True)
 
     def problem(self, path: str) -> Problem | None:
         kept = self._problems.get(path)

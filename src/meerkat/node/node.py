@@ -27,7 +27,6 @@ from meerkat.model.limits import (
 )
 from meerkat.model.member import Summary
 from meerkat.model.path import MARKER, RelPath, is_below
-from meerkat.model.problem import Problem, Reason
 from meerkat.node import ledger
 from meerkat.node.barrier import Barrier
 from meerkat.node.books import Books
@@ -149,7 +148,7 @@ class Node:
         self.books = Books(self.opened.index)
         closing.push_async_callback(self._close_index)
         closing.push_async_callback(self.tasks.stop)
-        self.books.on_trouble = self._index_trouble
+        self.books.on_trouble = self.hub.index_trouble
         self.claims = Claims()
         self.registry = Registry(self.home.roster, self.identity, PoolId(self.home.config.pool))
         self.gossip = Gossip(node, self.books, self._heard_summary)
@@ -431,16 +430,6 @@ class Node:
         self.transfer.progressed(summary.node)
         self.inward.sources_changed()
         self.progress.others_changed()
-
-    def _index_trouble(self, error: IndexUnavailable | None) -> None:
-        where = f"{MARKER}/index.db"
-        if error is None:
-            self.hub.healed(where)
-            return
-        log.error("the index cannot be used now: %s", error)
-        reason = Reason.DISK_FULL if error.full else Reason.PERMISSION
-        hint = "free some space on this disk" if error.full else "check the disk and the permissions of .meerkat"
-        self.hub.trouble(Problem(where, reason, f"the index cannot be written: {error}", hint), inward=True)
 
     def _outrun(self, seq: int) -> None:
         """R12: a member remembers more of our present life than we do, so that life is over."""
