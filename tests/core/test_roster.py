@@ -232,3 +232,17 @@ def test_an_invite_admits_by_its_own_key_alone() -> None:
     by, _ = joined("ada", "bob")
     wrong = add(by, "eve", "another tag")
     assert node("eve") not in roster_of([genesis(), by, wrong]).members()
+
+
+def test_a_full_roster_still_lets_a_member_be_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever fills the roster up with operations of its own can be taken off it all the same, once by each member."""
+    monkeypatch.setattr(roster_module, "ROSTER_OPS_MAX", 8)
+    roster = roster_of([genesis(), *joined("ada", "bob"), *joined("ada", "eve")])
+    for number in range(20):
+        flood = invite("eve", f"flood {number}")
+        roster.add(flood.op, flood.signed)
+    assert len(roster.ops()) == 8
+    for reason, counts in (("hostile", True), ("again", False)):
+        removal = remove("bob", "eve", reason)
+        assert roster.add(removal.op, removal.signed) is counts
+    assert node("eve") not in roster.members()

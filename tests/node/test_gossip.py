@@ -132,6 +132,25 @@ def test_nobody_else_speaks_of_this_node(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
+def test_a_rumour_does_not_silence_a_linked_node(tmp_path: Path) -> None:
+    """Somebody says things of bob with numbers that bob never reaches: what bob says of itself counts all the same."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as rooms:
+            ada = Talker(rooms)
+            lie = summary("bob", 2**61, run=2**63, behind=999)
+            ada.gossip.heard_summary(node_id("liar"), lie)
+            assert ada.gossip.latest[node_id("bob")] == lie
+            ada.linked("bob")
+            await until("bob is linked", lambda: node_id("bob") in ada.gossip._hearers)
+            ada.gossip.heard_summary(node_id("bob"), summary("bob", 1))
+            assert ada.gossip.latest[node_id("bob")] == summary("bob", 1)
+            ada.gossip.heard_summary(node_id("liar"), lie)
+            assert ada.gossip.latest[node_id("bob")] == summary("bob", 1)
+
+    asyncio.run(play())
+
+
 def test_progress_reaches_a_node_that_is_not_linked(tmp_path: Path) -> None:
     """Ada and cy are linked with bob alone: each hears of the other through him, the newest word in the end."""
 

@@ -1,6 +1,7 @@
 """Links between members: one for each pair, made again when lost, refused to whoever does not belong."""
 
 import asyncio
+import dataclasses
 import socket
 from pathlib import Path
 
@@ -243,6 +244,52 @@ def test_a_member_that_remembers_more_of_this_node_ends_its_epoch(tmp_path: Path
             await until("a new epoch", lambda: ada.node.books.author != author)
             assert ada.node.books.author.node == author.node
             await connection.close()
+
+    asyncio.run(play())
+
+
+def test_a_member_that_breaks_the_rules_rests(tmp_path: Path) -> None:
+    """Who greets twice is cut off, named with the reason, refused for a while, and then heard again."""
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada")
+            bob = await member_that_is_off(nodes, ada)
+            connection = await greeted(ada, bob, hello(ada, bob.node))
+            await until("linked", lambda: bob.node in ada.linked())
+            await connection.link.send(hello(ada, bob.node))
+            assert "greeted twice" in (await farewell(connection)).text
+            await until("cut", lambda: bob.node not in ada.linked())
+            assert "greeted twice" in ada.node.peers.last_cause[bob.node]
+            again = await dialled(ada, bob)
+            assert "greeted twice" in (await farewell(again)).text
+            await again.close()
+            await until("it may come again", lambda: not ada.node.peers.fault_of(bob.node))
+            third = await greeted(ada, bob, hello(ada, bob.node))
+            await until("linked again", lambda: bob.node in ada.linked())
+            await third.close()
+
+    asyncio.run(play())
+
+
+def test_an_epoch_is_not_ended_again_and_again(tmp_path: Path) -> None:
+    """A member that claims unknown writes of this node in each greeting ends two epochs, and is then cut off."""
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada")
+            bob = await member_that_is_off(nodes, ada)
+            lives = {ada.node.books.author}
+            while not ada.node.peers.fault_of(bob.node):
+                author = ada.node.books.author
+                greeting = dataclasses.replace(hello(ada, bob.node), context={author: 99})
+                connection = await greeted(ada, bob, greeting)
+                await until("a new epoch", lambda: ada.node.books.author not in lives)
+                lives.add(ada.node.books.author)
+                await connection.close()
+                await until("gone", lambda: bob.node not in ada.linked())
+            assert "claims writes" in ada.node.peers.last_cause[bob.node]
+            assert len(lives) == 3
 
     asyncio.run(play())
 

@@ -22,6 +22,7 @@ from node_rooms import (
 
 from meerkat.model.dot import Author, Dot
 from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, Refused
+from meerkat.model.ids import NodeId
 from meerkat.model.version import Entry
 from meerkat.node import pull as pull_room
 from meerkat.node.pull import Source
@@ -375,6 +376,160 @@ def test_a_member_that_has_less_than_it_announced_is_not_asked_for_ever(tmp_path
             await bob.send(EntriesEnd(ask.id, {ZOE: 3}, {}, False, b""))
             await until("level", lambda: ada.puller.level)
             assert bob.arriving.empty()
+
+    asyncio.run(play())
+
+
+def blames(rooms: Rooms) -> list[tuple[NodeId, str]]:
+    """Whom the puller blames for what, as it comes."""
+    found: list[tuple[NodeId, str]] = []
+    rooms.puller.on_fault = lambda node, why: found.append((node, why))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("what", "parts", "context"),
+    [
+        ("order", [("b", ZOE, 1), ("a", ZOE, 2)], {ZOE: 2}),
+        ("twice", [("a", ZOE, 1), ("a", ZOE, 2)], {ZOE: 2}),
+        ("uncovered", [("a", ZOE, 1), ("b", ZOE, 3)], {ZOE: 2}),
+        ("authors", [("a", ZOE, 1)], {ZOE: 1} | {Author(ZOE.node, epoch): 1 for epoch in range(10, 50)}),
+    ],
+)
+def test_an_answer_that_does_not_agree_with_itself_is_blamed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    parts: list[tuple[str, Author, int]],
+    context: dict[Author, int],
+) -> None:
+    """Paths out of order or twice, writes beyond the context that it ends with, more authors than a pool can have:
+    nothing of it is merged, and the member is named."""
+    assert what
+    monkeypatch.setattr(pull_room, "VECTOR_AUTHORS_MAX", 20)
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            found = blames(ada)
+            bob = attended(ada, "bob", {ZOE: 2})
+            ask = await asked(bob)
+            for each in parts:
+                await bob.send(EntriesPart(ask.id, (entry(*each),)))
+            await bob.send(EntriesEnd(ask.id, context, {}, False, b""))
+            await until("bob is blamed", lambda: found)
+            assert {node for node, _ in found} == {node_id("bob")}
+            assert await names(ada) == set()
+            assert ada.books.context == {}
+
+    asyncio.run(play())
+
+
+def test_who_does_not_answer_keeps_nobody_from_asking_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two members announce the same news, the one that is asked says nothing: the other one is asked."""
+    monkeypatch.setattr(pull_room, "PULL_SILENCE_S", 0.1)
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            mute = attended(ada, "mute", {ZOE: 1})
+            await asked(mute)
+            bob = attended(ada, "bob", {ZOE: 1})
+            ask = await asked(bob)
+            await bob.send(EntriesPart(ask.id, (entry("a", ZOE, 1),)))
+            await bob.send(EntriesEnd(ask.id, {ZOE: 1}, {}, False, b""))
+            await until("merged", lambda: ada.puller.level)
+
+    asyncio.run(play())
+
+
+def test_an_answer_without_end_takes_one_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member that trickles parts for ever: after a while the others are asked for the same, beside it."""
+    monkeypatch.setattr(pull_room, "PULL_TURN_S", 0.1)
+    monkeypatch.setattr(pull_room, "PULLS_MAX", 1)
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            endless = attended(ada, "endless", {ZOE: 1})
+            ask = await asked(endless)
+
+            async def trickle() -> None:
+                for number in range(10_000):
+                    await endless.send(EntriesPart(ask.id, (entry(f"e{number:06}", ZOE, 1),)))
+                    await asyncio.sleep(0.01)
+
+            ada.tasks.spawn("trickle", attending(trickle()))
+            bob = attended(ada, "bob", {ZOE: 1})
+            question = await asked(bob)
+            await bob.send(EntriesPart(question.id, (entry("a", ZOE, 1),)))
+            await bob.send(EntriesEnd(question.id, {ZOE: 1}, {}, False, b""))
+            await until("merged", lambda: ada.puller.level)
+            assert await names(ada) == {"a"}
+
+    asyncio.run(play())
+
+
+def test_what_comes_after_a_refusal_does_not_stop_the_stream(tmp_path: Path) -> None:
+    """A member refuses and goes on sending parts: they are dropped, and its next frames are read."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            bob = attended(ada, "bob", {ZOE: 1})
+            ask = await asked(bob)
+            await bob.send(Refused(ask.id, "busy"))
+            for number in range(50):
+                await bob.send(EntriesPart(ask.id, (entry(f"e{number:02}", ZOE, 1),)))
+            again = await asked(bob)
+            await bob.send(EntriesEnd(again.id, {ZOE: 1}, {}, False, b""))
+            await until("level", lambda: ada.puller.level)
+
+    asyncio.run(play())
+
+
+def test_questions_are_answered_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of questions is held back at its source; each costs a snapshot."""
+    monkeypatch.setattr(pull_room, "ASKS_IN_SERVICE_MAX", 2)
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            bob = attended(ada, "bob", room=1)
+            most = 0
+
+            async def flood() -> None:
+                for number in range(40):
+                    await bob.send(AskEntries(number, {}, {}, False))
+
+            ada.tasks.spawn("flood", attending(flood()))
+            for _ in range(40):
+                async with asyncio.timeout(WITHIN_S):
+                    await bob.next()
+                most = max(most, sum(task.get_name().startswith("answer") for task in running(ada)))
+            assert most <= 2
+
+    asyncio.run(play())
+
+
+def test_what_this_node_wrote_is_kept_when_somebody_claims_to_have_known_it(tmp_path: Path) -> None:
+    """A member's context covers a write of ours that it never had: our file stays, as a write of a new epoch."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            outrun: list[NodeId] = []
+            ada.puller.on_outrun = outrun.append
+            ada.put("mine", b"nobody has seen this")
+            await ada.scan()
+            (dot,) = await ada.siblings("mine")
+            lie = {ZOE: 1, dot.author: dot.seq + 5}
+            bob = attended(ada, "bob", {ZOE: 1}, floor={ZOE: 1})
+            ask = await asked(bob)
+            await bob.send(EntriesEnd(ask.id, lie, {}, ask.full, b""))
+            await until("level", lambda: ada.puller.level)
+            ((kept, version),) = (await ada.siblings("mine")).items()
+            assert kept.author.node == dot.author.node
+            assert kept.author != dot.author
+            assert version.weak
+            assert outrun == [node_id("bob")]
+            assert await ada.pending() == []
 
     asyncio.run(play())
 

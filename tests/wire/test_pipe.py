@@ -6,8 +6,16 @@ import threading
 import grpc.aio
 import pytest
 
+from meerkat.core.pace import Pace
 from meerkat.model.frame import LinkLost, PeerFault
-from meerkat.model.limits import MESSAGE_BYTES_MAX, PIPE_IN_FRAMES_MAX, PIPE_OUT_BYTES_MAX, PIPE_OUT_FRAMES_MAX
+from meerkat.model.limits import (
+    LINK_FRAME_COST_BYTES,
+    MESSAGE_BYTES_MAX,
+    PIPE_IN_FRAMES_MAX,
+    PIPE_OUT_BYTES_MAX,
+    PIPE_OUT_FRAMES_MAX,
+)
+from meerkat.wire import pipe as pipe_module
 from meerkat.wire.pipe import GrpcPipe
 
 
@@ -53,6 +61,38 @@ async def all_of(pipe: GrpcPipe[bytes]) -> tuple[list[bytes], str]:
     except LinkLost as lost:
         return got, str(lost)
     raise AssertionError("frames ended without LinkLost")
+
+
+def test_who_says_too_much_is_read_slowly() -> None:
+    """Beyond the burst the reader waits, so that flow control holds the other side back; nothing is dropped."""
+
+    async def play() -> None:
+        held = Held()
+        pipe = GrpcPipe[bytes]("test", held, bytes, decode, pace=Pace(rate=4 * LINK_FRAME_COST_BYTES, burst=1))
+        for number in range(3):
+            held.arriving.put_nowait(bytes([number]))
+        held.arriving.put_nowait(grpc.aio.EOF)
+        pipe.start()
+        await asyncio.sleep(0)
+        assert held.reads == 1
+        got, _ = await all_of(pipe)
+        assert got == [b"\0", b"\1", b"\2"]
+
+    asyncio.run(play())
+
+
+def test_who_does_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that cannot leave for long ends the pipe: what waits behind it would wait for ever."""
+    monkeypatch.setattr(pipe_module, "PIPE_STALL_S", 0.05)
+
+    async def play() -> None:
+        held = Held()
+        held.open.clear()
+        pipe = pipe_over(held)
+        await pipe.send(b"x")
+        assert await pipe.ended() == "the other side does not read"
+
+    asyncio.run(play())
 
 
 def test_frames_keep_their_order_and_the_end_has_a_reason() -> None:

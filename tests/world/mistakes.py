@@ -76,13 +76,15 @@ def context_first(patches: pytest.MonkeyPatch) -> None:
     old: ContextVar[dict[Author, int] | None] = ContextVar("old", default=None)
     honest_merge, honest_path = Puller._merge, ledger._merge_path
 
-    async def merge(self: Puller, source: Any, end: EntriesEnd, number: int | None, held: list[Entry]) -> bool:
+    async def merge(
+        self: Puller, source: Any, end: EntriesEnd, number: int | None, held: list[Entry], claimed: dict[Author, int]
+    ) -> bool:
         if end.full:
-            return await honest_merge(self, source, end, number, held)
+            return await honest_merge(self, source, end, number, held, claimed)
         token = old.set(dict(self._books.context))
         try:
             await self._books.write(lambda tx: tx.join_context(end.context, end.floor))
-            return await honest_merge(self, source, end, number, held)
+            return await honest_merge(self, source, end, number, held, claimed)
         finally:
             old.reset(token)
 

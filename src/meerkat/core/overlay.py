@@ -73,6 +73,13 @@ class Overlay:
             peer.failures += 1
             peer.not_before = now + self._wait(peer.failures)
 
+    def rest(self, node: NodeId, until: float) -> None:
+        """The node is not to be dialled before."""
+        peer = self._peers.get(node)
+        if peer is not None:
+            peer.dialling = False
+            peer.not_before = until
+
     def addresses_changed(self, node: NodeId) -> None:
         """There is a new way to try: at once."""
         peer = self._peers.get(node)

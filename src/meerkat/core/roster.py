@@ -71,7 +71,7 @@ class Roster:
             if signed.signature not in held.signatures:
                 held.signatures = sorted([*held.signatures, signed.signature])[:_SIGNATURES_PER_OP_MAX]
             return False
-        if len(self._ops) + len(self._pending) >= ROSTER_OPS_MAX:
+        if len(self._ops) + len(self._pending) >= ROSTER_OPS_MAX + (MEMBERS_MAX if self._takes_off(op) else 0):
             return False
         held = _Held(op, signed.body, [signed.signature])
         signer = _signer_of(op)
@@ -86,6 +86,13 @@ class Roster:
         self.pool = op.pool
         self._derived = self._digest = None
         return True
+
+    def _takes_off(self, op: RosterOp) -> bool:
+        """A first removal of a known node by a known signer: whoever fills the roster up must not be safe in it."""
+        if not isinstance(op, RemoveOp) or op.node not in self._keys or op.signer not in self._signers:
+            return False
+        held = (each.op for each in self._ops.values())
+        return not any(isinstance(each, RemoveOp) and (each.signer, each.node) == (op.signer, op.node) for each in held)
 
     def _accept(self, held: _Held, certificate: bytes) -> bool:
         """Keep the operation if `certificate`'s key signed it, and judge whatever waited for it, and so on."""

@@ -45,6 +45,7 @@ class Gossip:
         self._on_summary = on_summary
         self._hearers: dict[NodeId, Hearer] = {}
         self._relay: asyncio.TimerHandle | None = None
+        self._own_word: dict[NodeId, tuple[int, int]] = {}  # of linked nodes: (run, counter) of what they said last
         self.latest: dict[NodeId, Summary] = {}
 
     def written(self) -> None:
@@ -71,12 +72,24 @@ class Gossip:
             hearer.has_heard[summary.node] = stamp
         if summary.node == self._self_id:
             return
-        known = self.latest.get(summary.node)
-        if known is None or stamp > (known.run, known.counter):
+        if self._is_news(summary, stamp, from_itself=summary.node == node):
             self.latest[summary.node] = summary
             self._on_summary(summary)
             if self._relay is None:
                 self._relay = asyncio.get_running_loop().call_later(SUMMARY_RELAY_S, self._relay_now)
+
+    def _is_news(self, summary: Summary, stamp: tuple[int, int], *, from_itself: bool) -> bool:
+        """What a linked node says of itself counts, whatever others say of it: a rumour with a high number could else
+        silence it for good."""
+        if from_itself:
+            if stamp <= self._own_word.get(summary.node, (0, 0)):
+                return False
+            self._own_word[summary.node] = stamp
+            return True
+        if summary.node in self._hearers:
+            return False
+        known = self.latest.get(summary.node)
+        return known is None or stamp > (known.run, known.counter)
 
     def _relay_now(self) -> None:
         """What was heard a moment ago is passed on to those who have not heard it by now."""
@@ -88,10 +101,12 @@ class Gossip:
     def forget(self, node: NodeId) -> None:
         """The node has left the pool."""
         self.latest.pop(node, None)
+        self._own_word.pop(node, None)
 
     async def attend(self, hearer: Hearer) -> None:
         """Tell one link what it lacks, until it ends."""
         self._hearers[hearer.node] = hearer
+        self._own_word.pop(hearer.node, None)
         hearer.due.set()
         loop = asyncio.get_running_loop()
         said_at = relayed_at = float("-inf")

@@ -15,6 +15,7 @@ from meerkat.core.resolve import is_copy
 from meerkat.core.resolve import view as outlook_of
 from meerkat.disk.scan import Sight
 from meerkat.model.dot import Author, Dot, Vector
+from meerkat.model.ids import NodeId
 from meerkat.model.limits import LOOK_AHEAD_PATHS
 from meerkat.model.path import RelPath, ancestors, tree_key
 from meerkat.model.recipe import Recipe
@@ -160,6 +161,23 @@ def renew_if_outrun(tx: Tx, context: Vector, spare: Author) -> bool:
         return False
     tx.renew_author(spare)
     return True
+
+
+def knows_more_of(tx: Tx, node: NodeId, context: Vector) -> bool:
+    """True when somebody remembers writes of that node, in any of its lives, that are not known here."""
+    mine = tx.context()
+    return any(author.node == node and seq > mine.get(author, 0) for author, seq in context.items())
+
+
+def keep_own(tx: Tx, paths: Iterable[RelPath]) -> None:
+    """R12, after a merge with one who claims to remember more of this node's writes than this node: what it lacks of
+    them may have been superseded by writes that were forgotten here, or the claim is wrong and nobody has ever seen
+    them. What stands on this disk and nothing has knowingly superseded is kept, as after a loss of the index (R11)."""
+    for path in paths:
+        change = adopt(tx.siblings(path), None, tx.base(path), tx.has_living_below(path))
+        if change is not None:
+            write(tx, path, change)
+            refresh(tx, path)
 
 
 def merge_entries(

@@ -18,6 +18,7 @@ from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.disk.watch import Overflowed, Touched, Watch
 from meerkat.model.config import Settings
+from meerkat.model.dot import Author
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.frame import Bye, JoinAnswer, JoinAsk
 from meerkat.model.ids import NodeId, PoolId
@@ -204,6 +205,9 @@ class Node:
             self._links_changed,
             self._outrun,
         )
+        self.puller.on_fault = self.peers.blame
+        self.puller.on_outrun = self.peers.outrun_by
+        self.transfer.on_spoiled = self.peers.spoiled_by
         self.status = Status(
             node,
             self.home.folder,
@@ -436,7 +440,7 @@ class Node:
         log.warning(
             "a member knows %d writes of this node's present epoch: this index was rolled back; a new epoch", seq
         )
-        self.tasks.spawn("new epoch", self.books.write(partial(_renew, self.identity.node)))
+        self.tasks.spawn("new epoch", self.books.write(partial(_renew, self.books.author)))
 
     # ---- for the doors
 
@@ -470,5 +474,7 @@ class Node:
         self.left = True
 
 
-def _renew(node: NodeId, tx: Tx) -> None:
-    tx.renew_author(new_author(node))
+def _renew(outrun: Author, tx: Tx) -> None:
+    """End that life, once, however many members have said that it is over."""
+    if tx.author() == outrun:
+        tx.renew_author(new_author(outrun.node))

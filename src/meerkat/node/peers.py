@@ -7,10 +7,12 @@ the roster on Link, `Puller` on Index, `Transfer` on Carry. Liveness is a hint: 
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from meerkat import __version__
+from meerkat.core.conduct import Conduct
 from meerkat.core.liveness import Liveness
 from meerkat.core.overlay import Overlay, keep_which
 from meerkat.model.dot import dominates
@@ -27,7 +29,14 @@ from meerkat.model.frame import (
     RosterPart,
 )
 from meerkat.model.ids import NodeId
-from meerkat.model.limits import CONTROL_PART_BYTES_MAX, DIAL_TIMEOUT_S, DIALS_AT_ONCE_MAX
+from meerkat.model.limits import (
+    CONTROL_PART_BYTES_MAX,
+    DIAL_TIMEOUT_S,
+    DIALS_AT_ONCE_MAX,
+    OUTRUNS_MAX,
+    PIPE_DRAIN_S,
+    SPOILS_MAX,
+)
 from meerkat.model.member import Member, Summary
 from meerkat.node.books import Books
 from meerkat.node.gossip import Gossip, Hearer
@@ -92,6 +101,9 @@ class Peers:
         self._on_outrun = on_outrun
         self._overlay = Overlay(self_id, rng)
         self._liveness = Liveness()
+        self._conduct = Conduct()
+        self._outruns: Counter[NodeId] = Counter()
+        self._spoils: Counter[NodeId] = Counter()
         self._links: dict[NodeId, Linked] = {}
         self._dialling: set[NodeId] = set()
         self._dial_slots = asyncio.Semaphore(DIALS_AT_ONCE_MAX)
@@ -123,6 +135,7 @@ class Peers:
     def roster_changed(self) -> None:
         """Members came or went, or told new addresses."""
         members = set(self._registry.members()) - {self._self_id}
+        self._conduct.only(members)
         self._overlay.members(members, asyncio.get_running_loop().time())
         parts = self._registry.fresh_parts()
         for node, link in list(self._links.items()):
@@ -165,6 +178,10 @@ class Peers:
             self._wake.clear()
 
     async def _dial(self, node: NodeId) -> None:
+        if self.fault_of(node):  # its new address was a reason to try at once
+            self._dialling.discard(node)
+            self._overlay.rest(node, self._conduct.until(node))
+            return
         try:
             async with self._dial_slots:
                 connection = await self._first_that_answers(node)
@@ -219,6 +236,38 @@ class Peers:
             if not isinstance(answer, DialFailed):
                 self._tasks.spawn("close a second connection", answer.close())
 
+    # ---- members that break the rules
+
+    def fault_of(self, node: NodeId) -> str:
+        """What that member did wrong, while nobody here talks with it for that; else empty."""
+        return self._conduct.fault(node, asyncio.get_running_loop().time())
+
+    def blame(self, node: NodeId, why: str) -> None:
+        """The member said what no honest one says: its link is cut, and it rests for a while."""
+        now = asyncio.get_running_loop().time()
+        rest = self._conduct.blame(node, why, now)
+        name = self._registry.name_of(node)
+        log.warning("%s (%s) broke the rules: %s; no link with it for %.0f s", name, node, why, rest)
+        self.last_cause[node] = f"it broke the rules: {why}"
+        self._overlay.rest(node, now + rest)
+        link = self._links.get(node)
+        if link is not None:
+            self._tasks.spawn(f"cut {node}", self._cut(link, _refused_for(why)))
+
+    def outrun_by(self, node: NodeId) -> None:
+        """The member knows writes in this node's name that this node does not know. That is so once, after this index
+        was rolled back; each time costs a new epoch, so whoever says it again and again is not believed."""
+        self._outruns[node] += 1
+        if self._outruns[node] > OUTRUNS_MAX:
+            self.blame(node, "it claims writes of this node that were never made, again and again")
+
+    def spoiled_by(self, node: NodeId) -> None:
+        """The member gave other bytes than were asked for. Honest ones check what they give."""
+        self._spoils[node] += 1
+        if self._spoils[node] >= SPOILS_MAX:
+            del self._spoils[node]
+            self.blame(node, f"{SPOILS_MAX} times it gave other bytes than were asked for")
+
     # ---- a link
 
     async def welcome(self, connection: Connection) -> None:
@@ -228,19 +277,27 @@ class Peers:
 
     async def accept(self, connection: Connection) -> None:
         """Greet a new connection and live on it until it ends (whoever dialled)."""
+        if fault := self.fault_of(connection.peer):
+            await _say_farewell(connection, _refused_for(fault))
+            await connection.close()
+            return
         try:
             hello = await asyncio.wait_for(self._greet(connection), DIAL_TIMEOUT_S)
         except (LinkLost, TimeoutError) as error:
             self.last_cause[connection.peer] = str(error) or "it did not greet in time"
+            if connection.fault:
+                self.blame(connection.peer, connection.fault)
             await connection.close()
             self._overlay.dial_failed(connection.peer, asyncio.get_running_loop().time())
             return
         refusal = self._refusal(hello, connection)
+        if refusal is None:
+            refusal = self._outrun(hello)
         if refusal is None and self._is_surplus(connection, hello):
             refusal = Bye("duplicate", "we are linked already")
         if refusal is not None:
             self.last_cause[connection.peer] = refusal.text
-            await _send(connection, refusal)
+            await _say_farewell(connection, refusal)
             await connection.close()
             return
         old = self._links.get(connection.peer)
@@ -288,6 +345,17 @@ class Peers:
             return Bye("refused", f"{text}: upgrade the older of the two")
         return None
 
+    def _outrun(self, hello: Hello) -> Bye | None:
+        """R12: a member that remembers more of this node's present life than it does itself ends that life."""
+        author = self._books.author
+        claimed = hello.context.get(author, 0)
+        if claimed <= self._books.context.get(author, 0):
+            return None
+        self._on_outrun(claimed)
+        self.outrun_by(hello.node)
+        fault = self.fault_of(hello.node)
+        return _refused_for(fault) if fault else None
+
     def _is_surplus(self, connection: Connection, hello: Hello) -> bool:
         """When both dialled, the connection that the lower id dialled stays; a restarted node's new one always does."""
         old = self._links.get(connection.peer)
@@ -298,9 +366,6 @@ class Peers:
     async def _attend(self, link: Linked) -> None:
         node, connection, hello = link.connection.peer, link.connection, link.hello
         loop = asyncio.get_running_loop()
-        own = max((seq for author, seq in hello.context.items() if author == self._books.author), default=0)
-        if own > self._books.context.get(self._books.author, 0):
-            self._on_outrun(own)
         self._overlay.linked(node, loop.time())
         self._liveness.opened(node, loop.time())
         self.last_cause.pop(node, None)
@@ -331,7 +396,11 @@ class Peers:
         finally:
             for task in work:
                 task.cancel()
+            if connection.fault:
+                self.blame(node, connection.fault)
             self._ended(link)
+            if fault := self.fault_of(node):
+                await _say_farewell(connection, _refused_for(fault))
             await connection.close()
 
     async def _listen(self, link: Linked) -> None:
@@ -348,14 +417,17 @@ class Peers:
                 case Heads(vector):
                     self._gossip.heard_heads(node, dict(vector))
                     self._puller.heard(node, dict(vector))
-                case Summary():
+                case Summary() if frame.node in self._registry.members():
                     self._gossip.heard_summary(node, frame)
+                case Summary():
+                    pass  # of nobody that this node has heard of (yet): it is said again
                 case RosterPart():
-                    await self._registry.take_in(frame)
+                    await self._registry.take_in(frame, self._registry.name_of(node))
                 case Bye(why, text):
                     self.last_cause[node] = text or why
                     return
                 case Hello():
+                    self.blame(node, "it greeted twice")
                     return
 
     def _ended(self, link: Linked) -> None:
@@ -369,6 +441,8 @@ class Peers:
         self.last_seen[node] = now
         self._liveness.closed(node)
         self._overlay.lost(node, now)
+        if self.fault_of(node):
+            self._overlay.rest(node, self._conduct.until(node))
         self._hub.tell(
             "node.offline", node=node, name=self._registry.name_of(node), cause=self.last_cause.get(node, "")
         )
@@ -376,7 +450,7 @@ class Peers:
         self._wake.set()
 
     async def _cut(self, link: Linked, farewell: Bye) -> None:
-        await _send(link.connection, farewell)
+        await _say_farewell(link.connection, farewell)
         await link.connection.close()
 
     async def stop(self, farewell: Bye) -> None:
@@ -401,6 +475,19 @@ async def _send(connection: Connection, frame: LinkFrame) -> None:
         await connection.link.send(frame)
     except LinkLost:
         pass
+
+
+async def _say_farewell(connection: Connection, farewell: Bye) -> None:
+    """The last frame, unless the other side has not read what was said before."""
+    try:
+        async with asyncio.timeout(PIPE_DRAIN_S):
+            await _send(connection, farewell)
+    except TimeoutError:
+        pass
+
+
+def _refused_for(fault: str) -> Bye:
+    return Bye("refused", f"you broke the rules: {fault}")
 
 
 async def _until_lost(work: Coroutine[object, object, None]) -> None:

@@ -10,23 +10,33 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from meerkat.model.dot import Author, beyond, dominates, joined
-from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, LinkLost, Refused
+from meerkat.core.pace import Pace
+from meerkat.model.dot import Author, Vector, beyond, dominates, joined
+from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, LinkLost, PeerFault, Refused
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import (
+    ANSWER_VERSIONS_MAX,
+    ASKS_BURST,
+    ASKS_IN_SERVICE_MAX,
+    ASKS_PER_S,
     ENTRIES_ASIDE_MIN,
     ENTRIES_PART_BYTES_MAX,
     ENTRIES_PER_PART_MAX,
     PARTS_WAITING_MAX,
+    PULL_REST_S,
     PULL_RETRY_S,
+    PULL_SILENCE_S,
+    PULL_TURN_S,
     PULLS_MAX,
     RECOVERING_ASK_S,
+    VECTOR_AUTHORS_MAX,
 )
-from meerkat.model.path import RelPath
+from meerkat.model.path import RelPath, tree_key
 from meerkat.model.version import Entry
 from meerkat.node import ledger
 from meerkat.node.books import Books
@@ -48,6 +58,7 @@ class Source:
     Attributes:
         remote: everything that it is known to have heard of.
         claimed: what is being pulled from it just now.
+        silent: it left the last question unanswered.
     """
 
     node: NodeId
@@ -59,6 +70,43 @@ class Source:
     answers: dict[int, "asyncio.Queue[Answer]"] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     doubted: bool = False
+    silent: bool = False
+
+
+class Told:
+    """What an answer has said so far, as far as it must agree with itself: paths in tree order, each once, and no write
+    beyond the context that it ends with. Whoever breaks that would make this node drop what it was never told of."""
+
+    def __init__(self) -> None:
+        self._last = b""
+        self._reach: dict[Author, int] = {}
+        self._versions = 0
+
+    def take(self, entries: tuple[Entry, ...]) -> int:
+        """Look at the next entries; the number of their versions.
+
+        Raises:
+            PeerFault: out of order, or too much of something.
+        """
+        count = 0
+        for entry in entries:
+            key = tree_key(entry.path)
+            if key <= self._last:
+                raise PeerFault("entries that are not in the order of the tree")
+            self._last = key
+            count += len(entry.siblings)
+            for dot in entry.siblings:
+                if dot.seq > self._reach.get(dot.author, 0):
+                    self._reach[dot.author] = dot.seq
+        self._versions += count
+        if len(self._reach) > VECTOR_AUTHORS_MAX or self._versions > ANSWER_VERSIONS_MAX:
+            raise PeerFault("an answer beyond all limits")
+        return count
+
+    def ensure_covered(self, context: Vector) -> None:
+        """Raise `PeerFault` unless the context covers every write that was told."""
+        if not dominates(context, self._reach):
+            raise PeerFault("entries that its own context does not cover")
 
 
 class Puller:
@@ -80,6 +128,8 @@ class Puller:
         self._sources: dict[NodeId, Source] = {}
         self._numbers = itertools.count(1)
         self._slots = asyncio.Semaphore(PULLS_MAX)
+        self.on_fault: Callable[[NodeId, str], None] = lambda node, why: None
+        self.on_outrun: Callable[[NodeId], None] = lambda node: None
 
     # ---- sources
 
@@ -87,11 +137,15 @@ class Puller:
         """Answer and ask over one link's Index stream until it ends."""
         self._sources[source.node] = source
         loop = self._tasks.spawn(f"pull from {source.node}", self._keep_level(source))
+        slots = asyncio.Semaphore(ASKS_IN_SERVICE_MAX)
+        pace = Pace(ASKS_PER_S, ASKS_BURST)
         try:
             async for frame in source.pipe.frames():
                 match frame:
                     case AskEntries():
-                        self._tasks.spawn(f"answer {source.node}", self._answer(source, frame))
+                        await self._hold_back(pace)
+                        await slots.acquire()
+                        self._tasks.spawn(f"answer {source.node}", self._answer(source, frame, slots))
                     case EntriesPart(id=number) | EntriesEnd(id=number) | Refused(id=number):
                         queue = source.answers.get(number)
                         if queue is not None:
@@ -102,11 +156,18 @@ class Puller:
                 del self._sources[source.node]
             self._look_around()
 
+    async def _hold_back(self, pace: Pace) -> None:
+        wait = pace.spend(1, asyncio.get_running_loop().time())
+        if wait > 0:
+            await asyncio.sleep(wait)
+
     def heard(self, node: NodeId, heads: dict[Author, int]) -> None:
         """A member announced what it has."""
         source = self._sources.get(node)
         if source is not None:
             source.remote = joined(source.remote, heads)
+            if len(source.remote) > VECTOR_AUTHORS_MAX:
+                self.on_fault(node, "it announces more authors than a pool can have")
             source.news.set()
 
     def doubt(self, node: NodeId) -> None:
@@ -131,23 +192,41 @@ class Puller:
             while self._lacks(source):
                 if self._claimed_elsewhere(source):
                     break  # somebody is being asked for just that; its end sets our news
-                async with self._slots:
+                async with self._turn(source):
                     if not self._lacks(source) or self._claimed_elsewhere(source):
                         continue
                     source.claimed = dict(source.remote)
-                    try:
-                        reached = await self._pull(source)
-                    finally:
-                        source.claimed = {}
-                        self._look_around()
+                    reached = await self._pull(source)
                 if not reached:
-                    await asyncio.sleep(PULL_RETRY_S)
+                    await asyncio.sleep(PULL_REST_S if source.silent else PULL_RETRY_S)
             await until(source.news, RECOVERING_ASK_S if self._hopes_for(source) else None)
             if self._hopes_for(source) and not source.news.is_set():
-                async with self._slots:
+                async with self._turn(source):
                     if await self._pull(source):
                         source.recovering = False
             source.news.clear()
+
+    @asynccontextmanager
+    async def _turn(self, source: Source) -> AsyncIterator[None]:
+        """A slot, and the claim that goes with it, for as long as an honest answer keeps others waiting: one that takes
+        longer goes on by itself."""
+        await self._slots.acquire()
+        over = False
+
+        def end() -> None:
+            nonlocal over
+            if not over:
+                over = True
+                source.claimed = {}
+                self._slots.release()
+                self._look_around()
+
+        timer = asyncio.get_running_loop().call_later(PULL_TURN_S, end)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            end()
 
     def _lacks(self, source: Source) -> bool:
         return source.doubted or not dominates(self._books.context, source.remote) or self._must_recover(source)
@@ -178,31 +257,51 @@ class Puller:
         number = next(self._numbers)
         queue: asyncio.Queue[Answer] = asyncio.Queue(PARTS_WAITING_MAX)
         source.answers[number] = queue
+        source.silent = False
         try:
             await source.pipe.send(AskEntries(number, self._books.context, self._books.floor, full))
-            return await self._receive(source, number, queue)
+            return await self._receive(source, number, queue, full=full)
         except LinkLost:
+            return False
+        except PeerFault as fault:
+            self.on_fault(source.node, str(fault))
+            return False
+        except TimeoutError:
+            source.silent = True
+            log.warning("%s leaves a question for entries unanswered: others are asked", source.node)
             return False
         finally:
             del source.answers[number]
+            while not queue.empty():
+                queue.get_nowait()  # whoever waits to put more in must not wait for ever
 
-    async def _receive(self, source: Source, number: int, queue: "asyncio.Queue[Answer]") -> bool:
+    async def _receive(self, source: Source, number: int, queue: "asyncio.Queue[Answer]", *, full: bool) -> bool:
         held: list[Entry] = []
+        weight = 0
         aside = False
+        told = Told()
+        claimed = dict(source.remote)
         try:
             while True:
-                answer = await queue.get()
+                async with asyncio.timeout(PULL_SILENCE_S):
+                    answer = await queue.get()
                 match answer:
                     case EntriesPart(entries=entries):
+                        weight += told.take(entries)
                         held.extend(entries)
-                        if len(held) >= ENTRIES_ASIDE_MIN:
+                        if weight >= ENTRIES_ASIDE_MIN:
                             await self._books.write(partial(_put_aside, number, tuple(held)))
-                            aside, held = True, []
+                            aside, held, weight = True, [], 0
                     case EntriesEnd():
+                        told.ensure_covered(answer.context)
+                        if answer.full != full:
+                            raise PeerFault("it answers another question than it was asked")
+                        if len(joined(self._books.context, answer.context)) > VECTOR_AUTHORS_MAX:
+                            raise PeerFault("it knows more authors than a pool can have")
                         if aside:
                             await self._books.write(partial(_put_aside, number, tuple(held)))
                             held = []
-                        return await self._merge(source, answer, number if aside else None, held)
+                        return await self._merge(source, answer, number if aside else None, held, claimed)
                     case Refused(code=code, text=text):
                         log.info("%s cannot tell its entries now: %s %s", source.node, code, text)
                         if code == "need_full":
@@ -212,16 +311,24 @@ class Puller:
             if aside:
                 await self._books.write(lambda tx: tx.drop_aside(number))
 
-    async def _merge(self, source: Source, end: EntriesEnd, number: int | None, held: list[Entry]) -> bool:
+    async def _merge(
+        self, source: Source, end: EntriesEnd, number: int | None, held: list[Entry], claimed: dict[Author, int]
+    ) -> bool:
         recovering = self._books.recovering
+        outrun = False
 
         def merge(tx: Tx) -> list[RelPath]:
-            if ledger.renew_if_outrun(tx, end.context, new_author(tx.author().node)):
+            nonlocal outrun
+            outrun = ledger.renew_if_outrun(tx, end.context, new_author(tx.author().node))
+            if outrun:
                 log.warning("%s knows more of this node's writes than this node: a new epoch", source.node)
+            doubtful = ledger.knows_more_of(tx, tx.author().node, end.context)
             entries = tx.aside(number) if number is not None else iter(held)
             how = ledger.merge_everything if end.full else ledger.merge_entries
             # A whole index is what a recovery waits for (R11): with it, what was superseded may be retracted (R6).
             changed = how(tx, entries, end.context, end.floor, dots_allowed=end.full or not recovering)
+            if doubtful and not recovering:
+                ledger.keep_own(tx, changed)
             if number is not None:
                 tx.drop_aside(number)
             return changed
@@ -231,19 +338,21 @@ class Puller:
         except ledger.NeedFull:
             source.floor = joined(source.floor, end.floor)
             return False
+        if outrun:
+            self.on_outrun(source.node)
         # The snapshot is younger than what was announced before the question, so it is the truth about that.
-        source.remote = joined(end.context, beyond(source.remote, source.claimed))
+        source.remote = joined(end.context, beyond(source.remote, claimed))
         if end.full:
             source.doubted = False
         self._on_merged(changed)
         if recovering and end.full:
             self._books.pulled_whole = True
             self._on_recovered()
-        return True
+        return dominates(end.context, claimed)  # else it announced what it has not: no hurry to ask again
 
     # ---- answering
 
-    async def _answer(self, source: Source, ask: AskEntries) -> None:
+    async def _answer(self, source: Source, ask: AskEntries, slots: asyncio.Semaphore) -> None:
         try:
             if self._books.recovering:
                 await source.pipe.send(Refused(ask.id, "not_ready", "this node is recovering its own index"))
@@ -256,6 +365,8 @@ class Puller:
                 await self._in_thread(answers.close)
         except LinkLost:
             pass
+        finally:
+            slots.release()
 
     async def everything(self) -> AsyncIterator[tuple[Entry, ...]]:
         """The whole index in parts, from one snapshot (a newcomer plans with it)."""

@@ -116,10 +116,10 @@ class Registry:
 
     # ---- growing
 
-    async def take_in(self, part: RosterPart) -> None:
-        """Keep what is new of a part that somebody sent, tell the listeners."""
+    async def take_in(self, part: RosterPart, sender: str = "") -> None:
+        """Keep what is new of a part, tell the listeners. `sender`: the name of the member that sent it."""
         async with self._write:
-            fresh = self._take(part)
+            fresh = self._take(part, sender)
             if not fresh.ops and not fresh.records:
                 return
             await asyncio.to_thread(self._keep, fresh)
@@ -128,20 +128,21 @@ class Registry:
         for listener in self._listeners:
             listener()
 
-    def _take(self, part: RosterPart) -> RosterPart:
+    def _take(self, part: RosterPart, sender: str = "") -> RosterPart:
+        source = f" from {sender}" if sender else ""
         ops, records = [], []
         for signed in part.ops:
             try:
                 if self._roster.add(rosterops.parse_op(signed), signed):
                     ops.append(signed)
             except PeerFault as fault:
-                log.warning("a roster operation was refused: %s", fault)
+                log.warning("a roster operation%s was refused: %s", source, fault)
         for signed in part.records:
             try:
                 if self._roster.put_record(rosterops.parse_record(signed), signed):
                     records.append(signed)
             except PeerFault as fault:
-                log.warning("a node's record was refused: %s", fault)
+                log.warning("a node's record%s was refused: %s", source, fault)
         return RosterPart(tuple(ops), tuple(records))
 
     def _keep(self, part: RosterPart) -> None:

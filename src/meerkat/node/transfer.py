@@ -76,6 +76,7 @@ class Transfer:
         self._wanters: dict[Piece, int] = {}
         self._partials: dict[Digest, set[str]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self.on_spoiled: Callable[[NodeId], None] = lambda node: None
 
     # ---- sources
 
@@ -172,6 +173,7 @@ class Transfer:
             if not _is(piece, data):
                 log.warning("%s gave wrong bytes for %s", node, piece.object.hex()[:12])
                 self._handle(fetch.PieceSpoiled(node, piece))
+                self.on_spoiled(node)
                 continue
             self._hub.traffic.received += len(data)
             future = self._waiting.get(piece)

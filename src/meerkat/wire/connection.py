@@ -6,8 +6,10 @@ Invariant: they live and die together: when one ends, the others are cut, so nob
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from meerkat.core.pace import Pace
 from meerkat.model.frame import CarryFrame, IndexFrame, LinkFrame
 from meerkat.model.ids import NodeId
+from meerkat.model.limits import LINK_BYTES_BURST, LINK_BYTES_PER_S
 from meerkat.wire.convert import decode_frame, encode_frame
 from meerkat.wire.convert_carry import decode_parcel, encode_parcel, is_heavy
 from meerkat.wire.convert_index import decode_query, encode_query
@@ -26,7 +28,8 @@ HalfClose = Callable[[], Awaitable[None]] | None
 
 
 def link_pipe(name: str, stream: Stream, hang_up: HangUp, half_close: HalfClose) -> GrpcPipe[LinkFrame]:
-    return GrpcPipe[LinkFrame](f"{name} link", stream, encode_frame, decode_frame, hang_up, half_close)
+    pace = Pace(LINK_BYTES_PER_S, LINK_BYTES_BURST)
+    return GrpcPipe[LinkFrame](f"{name} link", stream, encode_frame, decode_frame, hang_up, half_close, pace=pace)
 
 
 def index_pipe(name: str, stream: Stream, hang_up: HangUp, half_close: HalfClose) -> GrpcPipe[IndexFrame]:
@@ -110,6 +113,12 @@ class WireConnection:
     def received_bytes(self) -> int:
         """Serialised frames read so far, all three streams."""
         return self.link.received_bytes + self.index.received_bytes + self.carry.received_bytes
+
+    @property
+    def fault(self) -> str:
+        """What the member did wrong, where that ended the connection; else empty."""
+        faults = [pipe.fault for pipe in (self.link, self.index, self.carry) if pipe.fault is not None]
+        return str(faults[0]) if faults else ""
 
     async def close(self, why: str = "closed here") -> None:
         """End the connection in order: what was sent on the link (a farewell) leaves first, within a second; bulk is

@@ -219,7 +219,7 @@ async def join(
                     continue
                 ops += answer.roster.ops
                 records += answer.roster.records
-                if len(ops) > ROSTER_OPS_MAX + 1 or len(records) > MEMBERS_MAX + 1:
+                if len(ops) > ROSTER_OPS_MAX + MEMBERS_MAX + 1 or len(records) > MEMBERS_MAX + 1:
                     raise PeerFault("a roster beyond all limits")
                 if answer.roster.last:
                     complete = True

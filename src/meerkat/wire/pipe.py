@@ -16,13 +16,16 @@ from typing import Generic, Protocol, TypeVar
 import grpc
 import grpc.aio
 
+from meerkat.core.pace import Pace
 from meerkat.model.frame import LinkLost, PeerFault
 from meerkat.model.limits import (
+    LINK_FRAME_COST_BYTES,
     MESSAGE_BYTES_MAX,
     PIPE_DRAIN_S,
     PIPE_IN_FRAMES_MAX,
     PIPE_OUT_BYTES_MAX,
     PIPE_OUT_FRAMES_MAX,
+    PIPE_STALL_S,
 )
 
 logger = logging.getLogger(__name__)
@@ -68,6 +71,7 @@ class GrpcPipe(Generic[Frame]):
         half_close: says "no more from me" (a client's side); None where ending the pipe ends the stream in order (a
             server's side).
         heavy: tells frames whose encoding belongs in a worker thread.
+        pace: how many bytes are read in what time; None: as fast as they come.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class GrpcPipe(Generic[Frame]):
         hang_up: Callable[[], object] = lambda: None,
         half_close: Callable[[], Awaitable[None]] | None = None,
         heavy: Callable[[Frame], bool] = lambda frame: False,
+        pace: Pace | None = None,
     ) -> None:
         self.name = name
         self.sent_bytes = 0
@@ -91,6 +96,7 @@ class GrpcPipe(Generic[Frame]):
         self._hang_up = hang_up
         self._half_close = half_close
         self._heavy = heavy
+        self._pace = pace
         self._out: deque[bytes] = deque()
         self._out_bytes = 0
         self._writing = False
@@ -160,6 +166,8 @@ class GrpcPipe(Generic[Frame]):
             while (data := await self._stream.read()) is not grpc.aio.EOF:
                 assert isinstance(data, bytes)
                 self.received_bytes += len(data)
+                if self._pace is not None:
+                    await self._hold_back(self._pace, len(data))
                 frame = self._decode(data)
                 if frame is not None and not self._finishing:
                     await self._in.put(frame)
@@ -177,6 +185,11 @@ class GrpcPipe(Generic[Frame]):
         finally:
             self.end(why)
 
+    async def _hold_back(self, pace: Pace, size: int) -> None:
+        wait = pace.spend(size + LINK_FRAME_COST_BYTES, asyncio.get_running_loop().time())
+        if wait > 0 and not self._finishing:
+            await asyncio.sleep(wait)
+
     async def _write_all(self) -> None:
         why = "the stream was cut"
         try:
@@ -186,11 +199,14 @@ class GrpcPipe(Generic[Frame]):
                     return
                 data = self._out.popleft()
                 self._writing = True
-                await self._stream.write(data)
-                self._writing = False
                 self.sent_bytes += len(data)
+                async with asyncio.timeout(PIPE_STALL_S):
+                    await self._stream.write(data)
+                self._writing = False
                 self._out_bytes -= len(data)
                 self._wake()
+        except TimeoutError:
+            why = "the other side does not read"
         except TRANSPORT_FAULTS as fault:
             why = describe(fault)
         except Exception as fault:  # the driver's edge, as above

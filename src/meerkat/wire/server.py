@@ -17,7 +17,7 @@ import grpc.aio
 from meerkat.core.roster import InviteState
 from meerkat.model.frame import JoinAnswer, JoinAsk, PeerFault
 from meerkat.model.ids import NodeId
-from meerkat.model.limits import RPCS_MAX, STREAMS_GATHER_S, STREAMS_GATHERING_MAX
+from meerkat.model.limits import LINKS_PER_NODE_MAX, RPCS_MAX, STREAMS_GATHER_S, STREAMS_GATHERING_MAX
 from meerkat.wire.address import AddressFault, parse_address
 from meerkat.wire.connection import (
     LINK_ID_CHARS,
@@ -158,6 +158,8 @@ class Server:
         if gathering is None:
             if len(self._gatherings) >= STREAMS_GATHERING_MAX:
                 await deny(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too many links are being opened")
+            if self._links_of(node) >= LINKS_PER_NODE_MAX:
+                await deny(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too many links from this member")
             gathering = self._gatherings[key] = _Gathering()
         if name in gathering.contexts:
             await deny(context, grpc.StatusCode.ALREADY_EXISTS, "this link has that stream already")
@@ -174,6 +176,11 @@ class Server:
             if not gathering.contexts:
                 self._gatherings.pop(key, None)
         await self._hold(name, connection, context)
+
+    def _links_of(self, node: NodeId) -> int:
+        """Links of that member, half-arrived ones too: nobody may take all the room there is."""
+        arriving = sum(member == node for member, _ in self._gatherings)
+        return arriving + sum(connection.peer == node for connection in self._connections)
 
     async def _stand(self, node: NodeId, gathering: "_Gathering") -> None:
         """Make the connection of a complete gathering. Where a stream breaks meanwhile, the others run into their
