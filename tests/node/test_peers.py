@@ -264,7 +264,7 @@ def test_a_member_that_breaks_the_rules_rests(tmp_path: Path) -> None:
             again = await dialled(ada, bob)
             assert "greeted twice" in (await farewell(again)).text
             await again.close()
-            await until("it may come again", lambda: not ada.node.peers.fault_of(bob.node))
+            await until("it may come again", lambda: not ada.node.peers.blame.fault_of(bob.node))
             third = await greeted(ada, bob, hello(ada, bob.node))
             await until("linked again", lambda: bob.node in ada.linked())
             await third.close()
@@ -280,7 +280,7 @@ def test_an_epoch_is_not_ended_again_and_again(tmp_path: Path) -> None:
             ada = await nodes.found("ada")
             bob = await member_that_is_off(nodes, ada)
             lives = {ada.node.books.author}
-            while not ada.node.peers.fault_of(bob.node):
+            while not ada.node.peers.blame.fault_of(bob.node):
                 author = ada.node.books.author
                 greeting = dataclasses.replace(hello(ada, bob.node), context={author: 99})
                 connection = await greeted(ada, bob, greeting)

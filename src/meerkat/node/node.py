@@ -205,9 +205,9 @@ class Node:
             self._links_changed,
             self._outrun,
         )
-        self.puller.on_fault = self.peers.blame
-        self.puller.on_outrun = self.peers.outrun_by
-        self.transfer.on_spoiled = self.peers.spoiled_by
+        self.puller.on_fault = self.peers.blame.blame
+        self.puller.on_outrun = self.peers.blame.outrun_by
+        self.transfer.on_spoiled = self.peers.blame.spoiled_by
         self.status = Status(
             node,
             self.home.folder,

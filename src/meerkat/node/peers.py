@@ -7,12 +7,10 @@ the roster on Link, `Puller` on Index, `Transfer` on Carry. Liveness is a hint: 
 import asyncio
 import logging
 import random
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from meerkat import __version__
-from meerkat.core.conduct import Conduct
 from meerkat.core.liveness import Liveness
 from meerkat.core.overlay import Overlay, keep_which
 from meerkat.model.dot import dominates
@@ -33,11 +31,10 @@ from meerkat.model.limits import (
     CONTROL_PART_BYTES_MAX,
     DIAL_TIMEOUT_S,
     DIALS_AT_ONCE_MAX,
-    OUTRUNS_MAX,
     PIPE_DRAIN_S,
-    SPOILS_MAX,
 )
 from meerkat.model.member import Member, Summary
+from meerkat.node.blame import Blame
 from meerkat.node.books import Books
 from meerkat.node.gossip import Gossip, Hearer
 from meerkat.node.hub import Hub
@@ -101,9 +98,7 @@ class Peers:
         self._on_outrun = on_outrun
         self._overlay = Overlay(self_id, rng)
         self._liveness = Liveness()
-        self._conduct = Conduct()
-        self._outruns: Counter[NodeId] = Counter()
-        self._spoils: Counter[NodeId] = Counter()
+        self.blame = Blame(registry.name_of, self._blamed)
         self._links: dict[NodeId, Linked] = {}
         self._dialling: set[NodeId] = set()
         self._dial_slots = asyncio.Semaphore(DIALS_AT_ONCE_MAX)
@@ -135,7 +130,7 @@ class Peers:
     def roster_changed(self) -> None:
         """Members came or went, or told new addresses."""
         members = set(self._registry.members()) - {self._self_id}
-        self._conduct.only(members)
+        self.blame.only(members)
         self._overlay.members(members, asyncio.get_running_loop().time())
         parts = self._registry.fresh_parts()
         for node, link in list(self._links.items()):
@@ -178,9 +173,9 @@ class Peers:
             self._wake.clear()
 
     async def _dial(self, node: NodeId) -> None:
-        if self.fault_of(node):  # its new address was a reason to try at once
+        if self.blame.fault_of(node):  # its new address was a reason to try at once
             self._dialling.discard(node)
-            self._overlay.rest(node, self._conduct.until(node))
+            self._overlay.rest(node, self.blame.until(node))
             return
         try:
             async with self._dial_slots:
@@ -236,37 +231,13 @@ class Peers:
             if not isinstance(answer, DialFailed):
                 self._tasks.spawn("close a second connection", answer.close())
 
-    # ---- members that break the rules
-
-    def fault_of(self, node: NodeId) -> str:
-        """What that member did wrong, while nobody here talks with it for that; else empty."""
-        return self._conduct.fault(node, asyncio.get_running_loop().time())
-
-    def blame(self, node: NodeId, why: str) -> None:
-        """The member said what no honest one says: its link is cut, and it rests for a while."""
-        now = asyncio.get_running_loop().time()
-        rest = self._conduct.blame(node, why, now)
-        name = self._registry.name_of(node)
-        log.warning("%s (%s) broke the rules: %s; no link with it for %.0f s", name, node, why, rest)
+    def _blamed(self, node: NodeId, why: str, until: float) -> None:
+        """The member broke a rule: its link is cut, and it is not dialled for a while."""
         self.last_cause[node] = f"it broke the rules: {why}"
-        self._overlay.rest(node, now + rest)
+        self._overlay.rest(node, until)
         link = self._links.get(node)
         if link is not None:
             self._tasks.spawn(f"cut {node}", self._cut(link, _refused_for(why)))
-
-    def outrun_by(self, node: NodeId) -> None:
-        """The member knows writes in this node's name that this node does not know. That is so once, after this index
-        was rolled back; each time costs a new epoch, so whoever says it again and again is not believed."""
-        self._outruns[node] += 1
-        if self._outruns[node] > OUTRUNS_MAX:
-            self.blame(node, "it claims writes of this node that were never made, again and again")
-
-    def spoiled_by(self, node: NodeId) -> None:
-        """The member gave other bytes than were asked for. Honest ones check what they give."""
-        self._spoils[node] += 1
-        if self._spoils[node] >= SPOILS_MAX:
-            del self._spoils[node]
-            self.blame(node, f"{SPOILS_MAX} times it gave other bytes than were asked for")
 
     # ---- a link
 
@@ -277,7 +248,7 @@ class Peers:
 
     async def accept(self, connection: Connection) -> None:
         """Greet a new connection and live on it until it ends (whoever dialled)."""
-        if fault := self.fault_of(connection.peer):
+        if fault := self.blame.fault_of(connection.peer):
             await _say_farewell(connection, _refused_for(fault))
             await connection.close()
             return
@@ -286,7 +257,7 @@ class Peers:
         except (LinkLost, TimeoutError) as error:
             self.last_cause[connection.peer] = str(error) or "it did not greet in time"
             if connection.fault:
-                self.blame(connection.peer, connection.fault)
+                self.blame.blame(connection.peer, connection.fault)
             await connection.close()
             self._overlay.dial_failed(connection.peer, asyncio.get_running_loop().time())
             return
@@ -352,8 +323,8 @@ class Peers:
         if claimed <= self._books.context.get(author, 0):
             return None
         self._on_outrun(claimed)
-        self.outrun_by(hello.node)
-        fault = self.fault_of(hello.node)
+        self.blame.outrun_by(hello.node)
+        fault = self.blame.fault_of(hello.node)
         return _refused_for(fault) if fault else None
 
     def _is_surplus(self, connection: Connection, hello: Hello) -> bool:
@@ -397,9 +368,9 @@ class Peers:
             for task in work:
                 task.cancel()
             if connection.fault:
-                self.blame(node, connection.fault)
+                self.blame.blame(node, connection.fault)
             self._ended(link)
-            if fault := self.fault_of(node):
+            if fault := self.blame.fault_of(node):
                 await _say_farewell(connection, _refused_for(fault))
             await connection.close()
 
@@ -427,7 +398,7 @@ class Peers:
                     self.last_cause[node] = text or why
                     return
                 case Hello():
-                    self.blame(node, "it greeted twice")
+                    self.blame.blame(node, "it greeted twice")
                     return
 
     def _ended(self, link: Linked) -> None:
@@ -441,8 +412,8 @@ class Peers:
         self.last_seen[node] = now
         self._liveness.closed(node)
         self._overlay.lost(node, now)
-        if self.fault_of(node):
-            self._overlay.rest(node, self._conduct.until(node))
+        if self.blame.fault_of(node):
+            self._overlay.rest(node, self.blame.until(node))
         self._hub.tell(
             "node.offline", node=node, name=self._registry.name_of(node), cause=self.last_cause.get(node, "")
         )

@@ -165,7 +165,7 @@ class Status:
             "address": link.connection.address if link is not None else (addresses[0] if addresses else None),
             "rtt_ms": round(rtt, 1) if rtt is not None else None,
             "link": None if link is None else ("dialled" if link.connection.dialled else "accepted"),
-            "cause": None if there and not self._peers.fault_of(node) else self._peers.last_cause.get(node),
+            "cause": None if there and not self._peers.blame.fault_of(node) else self._peers.last_cause.get(node),
         }
 
 

@@ -374,10 +374,12 @@ class Transfer:
             fetched = b"".join(parts)
             if blake3(fetched).digest() != version.recipe:
                 raise PathBlocked(_lie("its recipe is not the one announced"))
-            recipe = _unpacked(fetched, version)
             await self._books.write(lambda tx: tx.put_recipe(version.recipe, fetched))
-            return recipe
-        return _unpacked(packed, version)
+            packed = fetched
+        try:
+            return unpack_recipe(packed, version.size)
+        except RecipeFault as error:
+            raise PathBlocked(_lie(f"its recipe is wrong: {error}")) from error
 
     def _prepare(self, name: str, version: Version, recipe: Recipe) -> list[Chunk]:
         """Make the staged file, or keep what an earlier try left: returns the chunks that are not in it."""
@@ -451,13 +453,6 @@ def _is(piece: Piece, data: bytes) -> bool:
         whole = piece.offset == 0 and len(data) < piece.length
         return len(data) <= piece.length and (not whole or blake3(data).digest() == piece.object)
     return len(data) == piece.length and blake3(data).digest() == piece.digest
-
-
-def _unpacked(packed: bytes, version: Version) -> Recipe:
-    try:
-        return unpack_recipe(packed, version.size)
-    except RecipeFault as error:
-        raise PathBlocked(_lie(f"its recipe is wrong: {error}")) from error
 
 
 def _no_source() -> Problem:
