@@ -22,10 +22,7 @@ from meerkat.model.dot import Author
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.frame import Bye, JoinAnswer, JoinAsk
 from meerkat.model.ids import NodeId, PoolId
-from meerkat.model.limits import (
-    DISK_THREADS,
-    SERVE_THREADS,
-)
+from meerkat.model.limits import DISK_THREADS, SERVE_THREADS
 from meerkat.model.member import Summary
 from meerkat.model.path import MARKER, RelPath, is_below
 from meerkat.node import ledger
@@ -205,9 +202,6 @@ class Node:
             self._links_changed,
             self._outrun,
         )
-        self.puller.on_fault = self.peers.blame.blame
-        self.puller.on_outrun = self.peers.blame.outrun_by
-        self.transfer.on_spoiled = self.peers.blame.spoiled_by
         self.status = Status(
             node,
             self.home.folder,

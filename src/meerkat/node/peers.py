@@ -99,6 +99,8 @@ class Peers:
         self._overlay = Overlay(self_id, rng)
         self._liveness = Liveness()
         self.blame = Blame(registry.name_of, self._blamed)
+        puller.on_fault, puller.on_outrun = self.blame.blame, self.blame.outrun_by
+        transfer.on_spoiled = self.blame.spoiled_by
         self._links: dict[NodeId, Linked] = {}
         self._dialling: set[NodeId] = set()
         self._dial_slots = asyncio.Semaphore(DIALS_AT_ONCE_MAX)
