@@ -77,7 +77,7 @@ def test_a_late_write_comes_back_and_is_followed(tmp_path: Path) -> None:
         handle = await replaced(ada, "log", b"one\n", b"theirs")
         os.write(handle, b"two\n")
         copy = copy_of("log", b"one\ntwo\n")
-        ada.tasks.spawn("late", late_of(ada).run(Deaf()))
+        ada.tasks.spawn("late", late_of(ada).run(Deaf(), 1e6))
         await until("it is to be looked at", lambda: copy in ada.again)
         os.write(handle, b"three\n")
         os.close(handle)
@@ -100,7 +100,7 @@ def test_what_was_deleted_comes_back_with_its_folders(tmp_path: Path) -> None:
         (ada.folder / "a").rmdir()
         os.write(handle, b"two\n")
         os.close(handle)
-        ada.tasks.spawn("late", late_of(ada).run(Deaf()))
+        ada.tasks.spawn("late", late_of(ada).run(Deaf(), 1e6))
         copy = copy_of("a/b/log", b"one\ntwo\n")
         await until("it is back", lambda: ada.read(copy))
         assert ada.tree() == {copy: b"one\ntwo\n"}
@@ -122,7 +122,7 @@ def test_no_link_is_followed_and_no_file_is_in_the_way(tmp_path: Path, there: st
             (ada.folder / "a/b").symlink_to(tmp_path / "outside")
         os.write(handle, b"two\n")
         os.close(handle)
-        ada.tasks.spawn("late", late_of(ada).run(Deaf()))
+        ada.tasks.spawn("late", late_of(ada).run(Deaf(), 1e6))
         await until("it is back", lambda: ada.read(copy_of("a/log", b"one\ntwo\n")))
         assert os.listdir(tmp_path / "outside") == []
 
@@ -138,7 +138,7 @@ def test_the_copys_name_is_taken(tmp_path: Path) -> None:
         copy = copy_of("log", b"one\ntwo\n")
         ada.put(copy, b"one\ntwo\n")
         late = late_of(ada)
-        ada.tasks.spawn("late", late.run(Deaf()))
+        ada.tasks.spawn("late", late.run(Deaf(), 1e6))
         await until("vouched", lambda: [each.late for each in ada.trash.entries()] == [False])
         assert set(ada.tree()) == {"log", copy}
         os.write(handle, b"three\n")
@@ -280,7 +280,7 @@ def test_without_a_watch_what_came_in_lately_is_looked_at(tmp_path: Path, monkey
 
     async def scene(ada: Rooms) -> None:
         watch = Deaf()
-        ada.tasks.spawn("late", late_of(ada).run(watch))
+        ada.tasks.spawn("late", late_of(ada).run(watch, 1e6))
         handle = await replaced(ada, "log", b"one\n", b"theirs")
         await until("its day is watched", lambda: watch.attended)
         os.write(handle, b"two\n")
@@ -303,7 +303,7 @@ def test_the_watch_tells_at_once(tmp_path: Path) -> None:
 
         watch = InotifyWatch(ada.root, ada.rules.skip, hear)
         await watch.start()
-        ada.tasks.spawn("late", late.run(watch))
+        ada.tasks.spawn("late", late.run(watch, 1e6))
         handle = await replaced(ada, "log", b"one\n", b"theirs")
         (kept,) = ada.trash.entries()
         await until("its day is watched", lambda: late._attended)
@@ -330,7 +330,7 @@ def test_what_could_not_be_put_away_is_tried_again(tmp_path: Path, monkeypatch: 
         os.close(handle)
         assert os.listdir(place) == []
         assert len(ada.stage.names()) == 1
-        ada.tasks.spawn("late", late_of(ada).run(Deaf()))
+        ada.tasks.spawn("late", late_of(ada).run(Deaf(), 1e6))
         await until("it is back", lambda: ada.read(copy_of("log", b"one\ntwo\n")))
         assert ada.stage.names() == []
 

@@ -45,7 +45,8 @@ def test_the_version_before_comes_back_from_the_trash(tmp_path: Path) -> None:
 
     async def scene(ada: Rooms, _: Rooms) -> None:
         await replaced_by_the_pool(ada)
-        version = await restorer(ada).restore(path("doc"), None)
+        version, replaced = await restorer(ada).restore(path("doc"), None)
+        assert replaced == file_version(NEW).content
         assert version.digest == file_version(OLD).digest
         assert ada.read("doc") == OLD
         (living,) = await ada.living("doc")
@@ -69,7 +70,8 @@ def test_a_deletion_is_undone_with_its_folders(tmp_path: Path) -> None:
         (tmp_path / "ada/a/b").rmdir()
         (tmp_path / "ada/a").rmdir()
         await ada.scan()
-        await restorer(ada).restore(path("a/b/doc"), None)
+        _version, replaced = await restorer(ada).restore(path("a/b/doc"), None)
+        assert replaced is None
         assert ada.read("a/b/doc") == OLD
         assert [version.digest for version in await ada.living("a/b/doc")] == [file_version(OLD).digest]
 

@@ -29,5 +29,6 @@ def restore(where: tuple[str, ...], wanted: str | None, target: str | None, as_j
         return
     where_to = neutral(str(result["to"] or result["path"]))
     say(f"Restored version {result['version']} ({size(int(result['size']))}) to {where_to}")
-    if not result["to"]:
-        say(f"What stood there is in the trash; undo: meerkat restore {neutral(str(result['path']))}")
+    if result.get("replaced"):
+        undo = f"meerkat restore {neutral(str(result['path']))} --version {result['replaced']}"
+        say(f"What stood there is in the trash; undo: {undo}")

@@ -18,7 +18,11 @@ VERSION_CHARS = 12
 
 def version_name(version: Version) -> str:
     """What people call a version by: the beginning of its content's digest."""
-    content = version.content
+    return content_name(version.content)
+
+
+def content_name(content: Content) -> str:
+    """As `version_name`, of what a path shows."""
     name = content.ident if content.kind is Kind.FILE else mark(content)
     return name.hex()[:VERSION_CHARS]
 

@@ -6,9 +6,9 @@ has. Whatever the process writes from then on goes into a visible, synced file, 
 for hours makes one copy, not hundreds. Moving a file that is being written is safe at any time.
 
 The watch tells of writes at once. As it may miss some (writes through shared memory, a system without inotify, the
-moment before a folder of the trash is watched), what came in lately is looked at after a minute and then ever more
-seldom, and everything in the trash at the start and with each upkeep. A crash between any two steps leaves the file in
-the trash, where the next start finds it, or in the tree, where the next scan does.
+moment before a folder of the trash is watched), what came in lately is looked at after seconds and then ever more
+seldom, and everything in the trash at the start and as often as the tree is scanned. A crash between any two steps
+leaves the file in the trash, where the next start finds it, or in the tree, where the next scan does.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from meerkat.model.limits import (
     LATE_LOOK_S,
     LATE_QUIET_S,
     LATE_RECENT_MAX,
-    UPKEEP_INTERVAL_S,
+    RESCAN_DEGRADED_S,
 )
 from meerkat.model.path import MARKER, ROOT, PathFault, RelPath, ancestors, join, name, parse_path
 from meerkat.model.problem import PathBlocked
@@ -105,8 +105,12 @@ class Late:
 
     # ---- the driver
 
-    async def run(self, watch: Watch) -> None:
-        """Look at whatever is due, for ever. The watch has been started."""
+    async def run(self, watch: Watch, interval_s: float) -> None:
+        """Look at whatever is due, for ever. The watch has been started.
+
+        Args:
+            interval_s: between two looks at everything: as between two scans of the tree, and for the same reason.
+        """
         all_at = self._loop.time()
         while True:
             self._wake.clear()
@@ -114,14 +118,16 @@ class Late:
             await self._attend(watch)
             if self._all_due or all_at <= now:
                 self._all_due = False
-                all_at = now + UPKEEP_INTERVAL_S
+                all_at = now + (min(interval_s, RESCAN_DEGRADED_S) if watch.degraded else interval_s)
                 await self._in_thread(self._put_away)
                 await self._in_thread(self._look_at_all)
             if written := self._take_written(now):
                 await self._in_thread(partial(self._look_at, written, written=True))
             if recent := self._take_recent(now):
                 await self._in_thread(partial(self._look_at, recent, written=False))
-            due = min([all_at, *self._written.values(), *([now + LATE_LOOK_S] if self._recent else [])])
+            due = min([all_at, *self._written.values()])
+            if self._recent:
+                due = min(due, max(now + LATE_LOOK_S, min(at for at, _ in self._recent.values())))
             await until(self._wake, max(0.0, due - self._loop.time()))
 
     async def _attend(self, watch: Watch) -> None:

@@ -346,7 +346,7 @@ class Node:
     async def _take_in(self) -> None:
         """The outward half: adopt if the index is new, scan what happened meanwhile, then follow the watch."""
         await self.watch.start()
-        self.tasks.spawn("late", self.late.run(self.watch), vital=True)
+        self.tasks.spawn("late", self.late.run(self.watch, self.settings.rescan_interval_s), vital=True)
         await self.holds.refresh()
         await self.recovery.run()
         await self.outward.scan()

@@ -9,7 +9,7 @@ from meerkat.model.fault import Exit, Fault
 from meerkat.model.limits import HISTORY_ROWS_MAX
 from meerkat.model.path import ROOT, RelPath
 from meerkat.node.arguments import Json, number, paths_in, text
-from meerkat.node.history import kept_by_content, rows, version_name
+from meerkat.node.history import content_name, kept_by_content, rows, version_name
 from meerkat.wire.control import Result
 
 if TYPE_CHECKING:
@@ -49,11 +49,20 @@ class Recall:
         wanted = arguments.get("version")
         name = str(wanted) if wanted else None
         to = arguments.get("to")
+        replaced = None
         if to:
             version = await self._node.restorer.export(path, name, Path(str(to)))
         else:
-            version = await self._node.restorer.restore(path, name)
-        yield Result({"path": path, "version": version_name(version), "size": version.size, "to": to or None})
+            version, replaced = await self._node.restorer.restore(path, name)
+        yield Result(
+            {
+                "path": path,
+                "version": version_name(version),
+                "size": version.size,
+                "to": to or None,
+                "replaced": content_name(replaced) if replaced is not None else None,
+            }
+        )
 
     async def _diff(self, arguments: Json) -> Answers:
         yield Result(await self._node.judge.diff(_path(arguments)))  # type: ignore[arg-type]  # a list, as above

@@ -24,7 +24,7 @@ from meerkat.model.fault import Exit, Fault
 from meerkat.model.limits import HISTORY_ROWS_MAX, SINGLE_CHUNK_BYTES_MAX
 from meerkat.model.path import RelPath, ancestors
 from meerkat.model.problem import PathBlocked, Problem
-from meerkat.model.version import Base, Kind, Version
+from meerkat.model.version import Base, Content, Kind, Version
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.history import choose, from_trash, kept_by_content, version_name
@@ -79,18 +79,20 @@ class Restorer:
             )
         return version
 
-    async def restore(self, path: RelPath, wanted: str | None) -> Version:
-        """Put a past version at the path; the version put there.
+    async def restore(self, path: RelPath, wanted: str | None) -> tuple[Version, Content | None]:
+        """Put a past version at the path; the version put there, and what it replaced.
 
         Raises:
             Fault: not_found, unreachable (nobody has the bytes), busy (the path changes all the time), blocked.
         """
         version = await self.find(path, wanted)
-        await self.put(path, version)
-        return version
+        return version, await self.put(path, version)
 
-    async def put(self, path: RelPath, version: Version) -> None:
+    async def put(self, path: RelPath, version: Version) -> Content | None:
         """Put the version at the path, as a person's write; what stands there goes to the trash.
+
+        Returns:
+            what that was; None when nothing was replaced.
 
         Raises:
             Fault: as `restore`.
@@ -101,12 +103,13 @@ class Restorer:
             if not claimed:
                 raise _busy(path)
             name, inode = await self._staged(path, version)
-            await self._in_thread(partial(self._place, path, version, name, inode))
+            replaced = await self._in_thread(partial(self._place, path, version, name, inode))
         except PathBlocked as error:
             raise _blocked(path, error.problem) from error
         finally:
             self._claims.free(claimed)
         await self._outward.scan(path)
+        return replaced
 
     async def export(self, path: RelPath, wanted: str | None, target: Path) -> Version:
         """Write a past version to a new file outside the folder's care.
@@ -200,20 +203,20 @@ class Restorer:
 
     # ---- putting it there (in a worker thread)
 
-    def _place(self, path: RelPath, version: Version, name: str, inode: int) -> None:
+    def _place(self, path: RelPath, version: Version, name: str, inode: int) -> Content | None:
         self._make_folders(path)
         self._stage.flush([name])
         for _ in range(3):
             there = look(self._root, path, None).base
             if there is not None and there.content == version.content:
                 self._stage.drop(name)
-                return
+                return None
             result = commit.place(self._root, self._stage, path, name, inode, there, version)
             if isinstance(result, Placed):
                 if result.old is not None and there is not None:
                     self._keep(result.old, path, there)
                 commit.sync_parents(self._root, [path])
-                return
+                return there.content if there is not None and there.content.kind is not Kind.FOLDER else None
         raise _busy(path)
 
     def _make_folders(self, path: RelPath) -> None:
