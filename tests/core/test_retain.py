@@ -3,12 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import dots, few_paths, vectors
+from strategies import vectors
 
-from meerkat.core.retain import tombstones_to_forget, trash_clock, trash_to_drop
-from meerkat.model.dot import Author, Dot, Vector, knows
+from meerkat.core.retain import Mark, forgettable, known_for, marked, trash_clock, trash_to_drop
+from meerkat.model.dot import Author, Vector, dominates
 from meerkat.model.ids import NodeId
-from meerkat.model.path import RelPath
 
 ITEMS = [("new", 900.0, 10), ("old", 100.0, 20), ("mid", 500.0, 30)]
 
@@ -51,22 +50,36 @@ def test_trash_keeps_all_that_may_stay(trash: list[tuple[int, int]], age: int, b
     assert trash_to_drop(kept, 1000.0, age, bytes_max) == []
 
 
-@given(st.lists(st.tuples(few_paths, dots)), st.lists(vectors, max_size=4))
-def test_a_tombstone_goes_when_every_member_knows_it(
-    tombstones: list[tuple[RelPath, Dot]], known: list[Vector]
-) -> None:
-    """Exactly those that every vector covers, and none when there is no vector."""
-    forgotten = tombstones_to_forget(iter(tombstones), iter(known))
-    assert forgotten == [one for one in tombstones if known and all(knows(vector, one[1]) for vector in known)]
+ADA, BEN = Author(NodeId("a" * 32), 1), Author(NodeId("b" * 32), 1)
+DAY = 86_400.0
 
 
-def test_a_member_never_heard_of_keeps_everything() -> None:
-    """An empty vector covers nothing."""
-    author = Author(NodeId("a" * 32), 1)
-    stone = (RelPath("x"), Dot(author, 3))
-    assert tombstones_to_forget([stone], [{author: 3}, {author: 9}]) == [stone]
-    assert tombstones_to_forget([stone], [{author: 3}, {}]) == []
-    assert tombstones_to_forget([stone], [{author: 2}]) == []
+def test_marks_reach_back_as_far_as_is_asked_and_no_further() -> None:
+    """One now and then; of those beyond the age only the newest; none of a future that a clock has taken back."""
+    marks: list[Mark] = []
+    for day in range(100):
+        marks = marked(marks, day * DAY, {ADA: day}, 7 * DAY, 30 * DAY)
+    assert [at / DAY for at, _ in marks] == [63, 70, 77, 84, 91, 98]
+    assert known_for(marks, 99 * DAY, 30 * DAY) == {ADA: 63}
+    assert known_for(marks, 99 * DAY, 2 * DAY) == {ADA: 91}
+    assert known_for(marks, 99 * DAY, 50 * DAY) == {}
+    assert marked(marks, 80 * DAY, {ADA: 5}, 7 * DAY, 30 * DAY) == marks[:3]
+
+
+def test_a_tombstone_goes_when_all_have_known_it_for_long() -> None:
+    """A member that lags, or was never heard of, keeps what it has not seen, until the greater age."""
+    marks = [(0.0, {ADA: 5}), (100.0, {ADA: 9, BEN: 4})]
+    assert forgettable(marks, 110.0, [{ADA: 7, BEN: 9}, {ADA: 9, BEN: 3}], 10.0, 1000.0) == [{ADA: 7, BEN: 3}, {}]
+    assert forgettable(marks, 110.0, [{ADA: 7}, {}], 10.0, 1000.0) == [{ADA: 0, BEN: 0}, {}]
+    assert forgettable(marks, 110.0, [], 10.0, 110.0) == [{}, {ADA: 5}]
+    assert forgettable(marks, 105.0, [{ADA: 99}], 10.0, 1000.0) == [{ADA: 5}, {}]
+
+
+@given(st.lists(vectors, min_size=1, max_size=4), vectors)
+def test_nothing_goes_that_somebody_has_not_seen(known: list[Vector], mine: Vector) -> None:
+    """What all know covers no more than each of them knows, and no more than was known long ago."""
+    everybody, _ = forgettable([(0.0, mine)], 50.0, known, 10.0, 1000.0)
+    assert all(dominates(vector, everybody) for vector in [*known, mine])
 
 
 def test_what_can_never_fit_goes_alone() -> None:

@@ -7,10 +7,10 @@ node can speak of all. Everything said is monotone, so losing or repeating any o
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from meerkat.model.dot import Author, beyond, joined
+from meerkat.model.dot import Author, Vector, beyond, joined
 from meerkat.model.frame import Heads, LinkFrame, LinkLost
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import SUMMARY_INTERVAL_S, SUMMARY_RELAY_S
@@ -52,6 +52,11 @@ class Gossip:
         """The context may have grown: tell the links."""
         for hearer in self._hearers.values():
             hearer.due.set()
+
+    def known_to(self, others: Iterable[NodeId]) -> list[Vector]:
+        """The contexts of these and of this node; of one never heard of, empty."""
+        told = [self.latest[node].context if node in self.latest else {} for node in others]
+        return [*told, self._books.context]
 
     def say(self, summary: Summary) -> None:
         """This node's own progress."""

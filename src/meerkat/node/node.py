@@ -40,6 +40,7 @@ from meerkat.node.judge import Judge
 from meerkat.node.late import Late
 from meerkat.node.logs import start_logging, stop_logging
 from meerkat.node.losers import Losers
+from meerkat.node.oblivion import forget_slowly
 from meerkat.node.opening import Opened, close_index, new_author, open_index
 from meerkat.node.outward import Outward
 from meerkat.node.peers import Peers
@@ -290,6 +291,7 @@ class Node:
             ("inward", self.inward.run()),
             ("outward", self._take_in()),
             ("scrub", scrub_slowly(self.scrub, self.books)),
+            ("oblivion", forget_slowly(self.books, lambda: self.gossip.known_to(self._others()))),
             ("upkeep", keep_bounded(self.home.folder, self.stage, self.trash, self.books)),
         ):
             self.tasks.spawn(name, work, vital=True)

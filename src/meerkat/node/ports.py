@@ -52,6 +52,10 @@ class View(Protocol):
         """Every base at or below `under` in tree order."""
         ...
 
+    def dead(self, after: RelPath, limit: int) -> list[RelPath]:
+        """Paths with a tombstone, in tree order, after that one."""
+        ...
+
     def conflicted(self) -> list[RelPath]:
         """Paths with more than one distinct living content."""
         ...

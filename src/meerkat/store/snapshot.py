@@ -209,6 +209,11 @@ class Snapshot:
             if any(row[2] > known.get(row[1], 0) for row in rows):
                 yield Entry(path_of(key), self._decoded(rows))
 
+    def dead(self, after: RelPath, limit: int) -> list[RelPath]:
+        """Paths with a tombstone, in tree order, after that one."""
+        sql = "SELECT DISTINCT path FROM entry WHERE kind = 4 AND path > ? ORDER BY path LIMIT ?"
+        return [path_of(key) for (key,) in self._rows(sql, (tree_key(after), limit))]
+
     def conflicted(self) -> list[RelPath]:
         return [path_of(key) for (key,) in self._rows("SELECT path FROM conflicted ORDER BY path")]
 
