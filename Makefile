@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help test unit lint format demo proto pins bench soak clean
+.PHONY: help test unit lint format demo proto pins bench soak fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -49,6 +49,11 @@ SOAK_SECONDS ?= 3600
 SOAK_FIRST ?= 100000
 soak: $(READY) ## live seeded worlds for SOAK_SECONDS, seeds from SOAK_FIRST on
 	cd tests && ../$(BIN)/python -m world --seeds $(SOAK_FIRST) --forever $(SOAK_SECONDS)
+
+FUZZ_SECONDS ?= 600
+fuzz: $(READY) ## try what comes from outside with inputs that nobody has thought of, for FUZZ_SECONDS
+	end=$$(( $$(date +%s) + $(FUZZ_SECONDS) )); while [ $$(date +%s) -lt $$end ]; do \
+	  FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest -q -x --timeout 1800 tests/fuzz || exit 1; done
 
 clean: ## remove what was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

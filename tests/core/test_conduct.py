@@ -24,6 +24,9 @@ def test_the_reason_is_told_while_it_rests() -> None:
     conduct.blame(ADA, "nonsense", 10.0)
     assert conduct.fault(ADA, 10.0 + FAULT_REST_MIN_S / 2) == "nonsense"
     assert conduct.fault(ADA, 10.0 + FAULT_REST_MIN_S) == ""
+    assert conduct.remembered(ADA, 10.0 + FAULT_REST_MIN_S) == "nonsense"
+    assert conduct.remembered(ADA, 10.0 + FAULT_FORGIVEN_S) == ""
+    assert conduct.remembered(BOB, 10.0) == ""
 
 
 def test_an_hour_of_good_conduct_is_a_new_start() -> None:

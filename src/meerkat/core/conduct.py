@@ -40,6 +40,11 @@ class Conduct:
         known = self._records.get(node)
         return known.why if known is not None and now < known.until else ""
 
+    def remembered(self, node: NodeId, now: float) -> str:
+        """What the node did wrong last, for as long as its next fault would be a further one; else empty."""
+        known = self._records.get(node)
+        return known.why if known is not None and now - known.at < FAULT_FORGIVEN_S else ""
+
     def until(self, node: NodeId) -> float:
         """When its rest ends, or has ended."""
         known = self._records.get(node)

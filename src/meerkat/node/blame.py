@@ -34,6 +34,10 @@ class Blame:
         """What that member did wrong, while nobody here talks with it for that; else empty."""
         return self._conduct.fault(node, asyncio.get_running_loop().time())
 
+    def remembered(self, node: NodeId) -> str:
+        """What that member did wrong in the last hour, for people; else empty."""
+        return self._conduct.remembered(node, asyncio.get_running_loop().time())
+
     def until(self, node: NodeId) -> float:
         """When its rest ends, or has ended."""
         return self._conduct.until(node)

@@ -5,7 +5,9 @@ Every way in which a folder can be wrong for a node is a `Fault` with a next ste
 
 import fcntl
 import json
+import math
 import os
+import re
 import shutil
 import socket
 import tomllib
@@ -84,7 +86,7 @@ class Home:
             **config.others,
         }
         # JSON's strings, numbers, booleans and lists of strings are TOML's too
-        text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+        text = "".join(f"{_key(key)} = {json.dumps(value)}\n" for key, value in values.items())
         fresh = self.path / "node.toml.new"
         with open(fresh, "w", encoding="utf-8") as file:
             file.write(text)
@@ -205,8 +207,27 @@ def _read_config(path: Path) -> Config:
             "config_damaged", f"advertise in {path} is not a list of strings", hint='write advertise = ["HOST:PORT"]'
         )
     config.advertise = advertise
+    for key, value in values.items():
+        if not _can_be_kept(value):
+            raise Fault(
+                "config_damaged",
+                f"{key} in {path} is neither text, number, yes or no, nor a list of these",
+                hint="correct or remove that line",
+            )
     config.others = values
     return config
+
+
+def _key(key: str) -> str:
+    """A TOML key as it must be spelt."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+
+
+def _can_be_kept(value: object) -> bool:
+    """True for what `Home.save` writes as it was read."""
+    if isinstance(value, list):
+        return all(isinstance(each, str | int | bool) for each in value)
+    return isinstance(value, str | int | bool) or (isinstance(value, float) and math.isfinite(value))
 
 
 def default_name() -> str:

@@ -131,6 +131,12 @@ class Status:
         rows = [self._node(node) for node in sorted(members, key=lambda node: (members[node].name, node))]
         return sorted(rows, key=lambda row: not row["self"])
 
+    def _cause(self, node: NodeId, *, linked: bool, there: bool) -> str | None:
+        """Why there is no link: what the member did wrong is told rather than how the last dial ended."""
+        if not linked and (fault := self._peers.blame.remembered(node)):
+            return f"it broke the rules: {fault}"
+        return None if there else self._peers.last_cause.get(node)
+
     def _node(self, node: NodeId) -> Json:
         member = self._registry.members()[node]
         addresses = self._registry.addresses(node)
@@ -165,7 +171,7 @@ class Status:
             "address": link.connection.address if link is not None else (addresses[0] if addresses else None),
             "rtt_ms": round(rtt, 1) if rtt is not None else None,
             "link": None if link is None else ("dialled" if link.connection.dialled else "accepted"),
-            "cause": None if there and not self._peers.blame.fault_of(node) else self._peers.last_cause.get(node),
+            "cause": self._cause(node, linked=link is not None, there=there),
         }
 
 
