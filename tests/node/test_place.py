@@ -18,6 +18,7 @@ from meerkat.model.limits import COPY_NAMES_TRIED_MAX
 from meerkat.model.path import MARKER
 from meerkat.model.problem import PathBlocked, Reason
 from meerkat.model.version import Kind, Version
+from meerkat.node.heal import _MADE
 from meerkat.node.place import stage_name
 
 OLD, NEW, MINE, MINE_TOO = b"the old bytes", b"what the pool has", b"what a person wrote", b"and wrote again"
@@ -375,6 +376,13 @@ def test_bits_and_time_are_set_in_place(tmp_path: Path) -> None:
         assert await ada.pending() == ["b"]
 
     run(tmp_path, scene)
+
+
+def test_a_link_that_was_made_in_vain_is_tidied_away() -> None:
+    """Whoever made it: it has a name that is known to be one."""
+    name = stage_name(path("a"), Version(Kind.SYMLINK, target="there"))
+    assert _MADE.fullmatch(name)
+    assert name != stage_name(path("b"), Version(Kind.SYMLINK, target="there"))
 
 
 def test_stage_names_are_found_again() -> None:

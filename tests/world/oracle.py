@@ -90,14 +90,12 @@ class Oracle:
             if stage and not self._hopeless:  # while a path waits, what was fetched for it stays
                 told.append(f"G6: left in the stage of {place.name}: {stage}")
         wrote, over = self._world.chronicle.written, self._world.chronicle.overwritten
-        # What nobody knowingly overwrote has to be in a tree. The trash will do for what came through a handle to a
-        # file that had been replaced, and after the loss of an index.
+        # What nobody knowingly overwrote has to be in a tree, also what came through a handle to a file that had been
+        # replaced. Only after the loss of an index will the trash do.
         lost = [
             value
             for value, by in wrote.items()
-            if value not in over
-            and value not in in_trees
-            and not (value in in_trashes and (by.how == "writes late" or self._world.accidents))
+            if value not in over and value not in in_trees and not (value in in_trashes and self._world.accidents)
         ]
         told.extend(f"G2: {wrote[value]} is lost:\n{self._world.chronicle.story(value)}" for value in lost[:5])
         back = sorted(self._gone & in_trees)

@@ -404,7 +404,10 @@ class Placer:
 
 
 def stage_name(path: RelPath, version: Version) -> str:
-    """Where a file is assembled: found again by content and path after a restart, so downloads resume."""
+    """Where a file is assembled: found again by content and path after a restart, so downloads resume. A link, which is
+    made in one go, has the name of any link that is made for the path."""
+    if version.kind is Kind.SYMLINK:
+        return f"link.{_tag(path)}"
     return f"{version.content.ident.hex()[:40] or 'nothing'}.{_tag(path)}"
 
 
