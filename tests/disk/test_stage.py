@@ -3,12 +3,14 @@
 import errno
 import os
 import stat as stat_module
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
 
+from meerkat.disk import platform
 from meerkat.disk.root import Root
 from meerkat.disk.scan import look
 from meerkat.disk.stage import Stage
@@ -222,3 +224,21 @@ def test_permission_is_told(folder: Path, root: Root, unprivileged: None) -> Non
     stage.write_small("w", b"x", file_version(b"x", 0o200))  # may not be opened for reading: flushed all the same
     stage.flush(["w"])
     stage.close()
+
+
+def test_zeros_become_holes(folder: Path, stage: Stage) -> None:
+    """Zeros take no room in the stage, also where other bytes stood; where there are no holes, they are written."""
+    size = 1 << 20
+    for lacking in (set[str](), {"fallocate"}):
+        platform.lacking.update(lacking)
+        try:
+            stage.prepare("sparse", size)
+            stage.write("sparse", 0, b"x" * size)
+            stage.write("sparse", 0, bytes(size // 2))
+            stage.write("sparse", size // 2, bytes(size // 2))
+        finally:
+            platform.lacking.clear()
+        staged = folder / ".meerkat" / "stage" / "sparse"
+        assert staged.read_bytes() == bytes(size)
+        if not lacking and sys.platform == "linux":
+            assert staged.stat().st_blocks * 512 < size // 2

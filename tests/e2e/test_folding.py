@@ -2,7 +2,6 @@
 G11)."""
 
 import os
-import shutil
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,44 +10,20 @@ import pytest
 from e2e.pool import Node, Pool
 from folding_disk import mounted
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("folding")]
+pytestmark = pytest.mark.e2e
 
 COMPOSED = "caf\u00e9"
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
 
 
-@pytest.fixture(scope="module")
-def shared_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
-    base = tmp_path_factory.mktemp("folding")
-    with mounted(base / "disk", base / "shown", "case", "forms") as shown:
-        pool = Pool(base)
-        try:
-            one = pool.start("one")
-            pool.admit(pool.node("folds", shown / "folder"), one)
-            yield pool
-        finally:
-            pool.close()
-    shutil.rmtree(base, ignore_errors=True)
-
-
 @pytest.fixture
-def pool(shared_pool: Pool) -> Iterator[Pool]:
-    """The pool of this room; each test leaves it empty and in sync."""
-    yield shared_pool
-    shared_pool.ensure_alive()
-    assert shared_pool.bugs() == []
-    for entry in shared_pool.nodes[0].folder.iterdir():
-        if entry.name != ".meerkat":
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    assert shared_pool.wait_equal() == {}
-    shared_pool.until("nothing waits", lambda: clashes(shared_pool, shared_pool.nodes[1]) == {})
-
-
-@pytest.fixture
-def pair(pool: Pool) -> tuple[Node, Node]:
+def pair(pool: Pool, tmp_path: Path) -> Iterator[tuple[Node, Node]]:
     """One on an ordinary disk, one on a disk that folds."""
-    one, folds = pool.nodes
-    return one, folds
+    with mounted(tmp_path / "disk", tmp_path / "shown", "case", "forms") as shown:
+        one = pool.start("one")
+        yield one, pool.admit(pool.node("folds", shown / "folder"), one)
+        pool.ensure_alive()
+        pool.stop(pool.nodes[1])
 
 
 def clashes(pool: Pool, node: Node) -> dict[str, str]:

@@ -388,3 +388,20 @@ def test_a_change_is_told_to_the_faces(tmp_path: Path) -> None:
         assert [event["changes"] for event in ada.events("scan.finished")] == [2, 1]
 
     run(tmp_path, scene)
+
+
+def test_all_names_of_a_file_are_looked_at(tmp_path: Path) -> None:
+    """What is written through one name of a hard-linked file is recorded for the others, of which no event tells."""
+
+    async def scene(ada: Rooms) -> None:
+        one = ada.put("a", b"first")
+        (ada.folder / "below").mkdir()
+        os.link(one, ada.folder / "below" / "b")
+        await ada.scan()
+        with one.open("r+b") as file:
+            file.write(b"FIRST")
+        await followed(ada, "a")
+        for name in ("a", "below/b"):
+            assert [each.digest for each in await ada.living(name)] == [file_version(b"FIRST").digest]
+
+    run(tmp_path, scene)

@@ -16,14 +16,19 @@ from typing import Final
 from meerkat.model.limits import DISK_READ_BYTES
 
 lacking: Final[set[str]] = set()
-"""Names of kernel calls (`renameat2`, `openat2`, `syncfs`, `copy_file_range`, `link`) that are not to be used."""
+"""Names of kernel calls (`renameat2`, `openat2`, `statx`, `fallocate`, `syncfs`, `copy_file_range`, `link`) that
+are not to be used."""
 
 ASIDE = "~"
 """Suffix of the name under which the fallback of `exchange` holds the old thing for a moment. No stage name has it."""
 
 _RENAME_NOREPLACE: Final = 1
 _RENAME_EXCHANGE: Final = 2
-_RESOLVE: Final = 0x08 | 0x04 | 0x02  # BENEATH, NO_SYMLINKS, NO_MAGICLINKS
+_RESOLVE: Final = 0x08 | 0x04 | 0x02 | 0x01  # BENEATH, NO_SYMLINKS, NO_MAGICLINKS, NO_XDEV
+_AT_SYMLINK_NOFOLLOW: Final = 0x100
+_STATX_BYTES: Final = 256
+_STATX_ATTR_MOUNT_ROOT: Final = 0x2000
+_PUNCH_HOLE: Final = 0x02 | 0x01  # PUNCH_HOLE, KEEP_SIZE
 _OPENAT2: Final = ctypes.c_long(437)  # the same on every architecture but alpha, since Linux 5.6
 _SYS_RENAMEAT2: Final = {"x86_64": 316, "aarch64": 276, "riscv64": 276, "armv7l": 382, "ppc64le": 357, "s390x": 347}
 
@@ -184,14 +189,14 @@ def finish_exchange(src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
 
 
 def open_beneath(folder: int, path: str, flags: int) -> int:
-    """Open `path`, relative to `folder`, without following any symlink and without leaving `folder`.
+    """Open `path`, relative to `folder`, without following any symlink and without leaving `folder` or its mount.
 
     `flags` as open(2), without `O_CREAT`; `O_CLOEXEC` and `O_NOFOLLOW` are added.
     Fallback: one openat per component, each with `O_NOFOLLOW`.
 
     Raises:
-        OSError: `EXDEV` for a path that is absolute or holds "..", `ELOOP` or `ENOTDIR` for a symlink on the way (or at
-            the end), else as open(2).
+        OSError: `EXDEV` for a path that is absolute, holds ".." or leads over a mount point, `ELOOP` or `ENOTDIR` for a
+            symlink on the way (or at the end), else as open(2).
     """
     if path.startswith("/") or "/../" in f"/{path}/":
         raise OSError(errno.EXDEV, "the path leaves the folder", path)
@@ -210,13 +215,56 @@ def open_beneath(folder: int, path: str, flags: int) -> int:
     try:
         for name in above:
             below = os.open(name, _O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            other = os.fstat(below).st_dev != os.fstat(here).st_dev
             if here != folder:
                 os.close(here)
             here = below
+            if other:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
         return os.open(last, flags, dir_fd=here)
     finally:
         if here != folder:
             os.close(here)
+
+
+def is_mount(folder: int, name: str) -> bool:
+    """True when something is mounted on the folder `name` in the open `folder`: what it shows is not of this tree.
+
+    Fallback: it is on another device, which a folder mounted from the same one is not.
+
+    Raises:
+        OSError: it is not there.
+    """
+    if "statx" not in lacking and hasattr(_libc, "statx"):
+        told = ctypes.create_string_buffer(_STATX_BYTES)
+        if _libc.statx(folder, os.fsencode(name), _AT_SYMLINK_NOFOLLOW, 0, told) == 0:
+            attributes = int.from_bytes(told.raw[8:16], sys.byteorder)
+            known = int.from_bytes(told.raw[56:64], sys.byteorder)
+            if known & _STATX_ATTR_MOUNT_ROOT:
+                return bool(attributes & _STATX_ATTR_MOUNT_ROOT)
+    return os.stat(name, dir_fd=folder, follow_symlinks=False).st_dev != os.fstat(folder).st_dev
+
+
+def write_hole(handle: int, offset: int, length: int) -> bool:
+    """Make `length` bytes at `offset`, which lie within the file, read as zeros and take no room.
+
+    Returns:
+        False: this system has no holes (nothing was changed); zeros have to be written.
+    """
+    if "fallocate" in lacking or sys.platform != "linux" or not hasattr(_libc, "fallocate64"):
+        return False
+    result = _libc.fallocate64(handle, _PUNCH_HOLE, ctypes.c_int64(offset), ctypes.c_int64(length))
+    return bool(result == 0)
+
+
+def is_hole(handle: int, offset: int, length: int) -> bool:
+    """True when the open file has nothing but a hole there. False too where the system cannot tell."""
+    if not hasattr(os, "SEEK_DATA"):
+        return False
+    try:
+        return os.lseek(handle, offset, os.SEEK_DATA) >= offset + length
+    except OSError as error:
+        return error.errno == errno.ENXIO and offset + length <= os.fstat(handle).st_size
 
 
 def sync_file_system(handle: int) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from meerkat.disk.naming import PLAIN, Listings, Naming
-from meerkat.disk.platform import open_beneath
-from meerkat.disk.trouble import GONE, blocked, changed, shown
+from meerkat.disk.platform import is_mount, open_beneath
+from meerkat.disk.trouble import GONE, blocked, changed, mounted, shown
 from meerkat.model.limits import TIME_NS_MAX
 from meerkat.model.path import MARKER, RelPath
 from meerkat.model.problem import PathBlocked, Problem, Reason
@@ -170,13 +170,15 @@ class Root:
         """How `path` looks; None when it, or a folder above it, is not there.
 
         Raises:
-            PathBlocked: a special file, or not permitted.
+            PathBlocked: a special file, a mount point, or not permitted.
         """
         if not path:
             return self.stat_self()
         try:
             with self.parent(path) as (folder, name):
                 found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if stat.S_ISDIR(found.st_mode) and is_mount(folder, name):
+                    raise mounted(path)
         except OSError as error:
             if error.errno in GONE:
                 return None

@@ -14,8 +14,9 @@ from typing import Final
 from blake3 import blake3
 
 from meerkat.core import chunk
+from meerkat.disk.platform import is_mount
 from meerkat.disk.root import Root, special_problem, stat_of
-from meerkat.disk.trouble import GONE, blocked, changed, shown
+from meerkat.disk.trouble import GONE, blocked, changed, mounted, shown
 from meerkat.model.ids import NO_DIGEST, Digest
 from meerkat.model.limits import (
     DISK_READ_BYTES,
@@ -48,6 +49,7 @@ class Sight:
     Attributes:
         base: None when nothing is there.
         recipe: the chunks of a file that was read and has several.
+        linked: a file that has other names as well, in the tree or elsewhere.
         same: the known lstat held and proved enough, nothing was read; `base` is the known one.
     """
 
@@ -55,6 +57,7 @@ class Sight:
     base: Base | None
     recipe: Recipe | None = None
     same: bool = False
+    linked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ def look(root: Root, path: RelPath, known: Base | None) -> Sight:
                 return Sight(path, known, same=True)
             match seen.kind:
                 case Kind.FOLDER:
+                    if is_mount(folder, name):
+                        raise mounted(path)
                     return Sight(path, Base(FOLDER, seen))
                 case Kind.SYMLINK:
                     return _look_link(path, folder, name, seen)
@@ -126,7 +131,8 @@ def _look_file(path: RelPath, folder: int, name: str) -> Sight:
         raise
     try:
         now_ns = time.time_ns()  # before the stat: whatever is written after it counts as "could look the same"
-        before = stat_of(os.fstat(handle))
+        opened = os.fstat(handle)
+        before = stat_of(opened)
         if before is None or before.kind is not Kind.FILE:
             raise changed(path)
         if before.size > FILE_BYTES_MAX:
@@ -141,7 +147,7 @@ def _look_file(path: RelPath, folder: int, name: str) -> Sight:
         os.close(handle)
     recipe_digest = Digest(blake3(recipe.pack()).digest()) if recipe is not None else NO_DIGEST
     base = Base(Content(Kind.FILE, digest), before, recipe_digest, is_racy(before, now_ns))
-    return Sight(path, base, recipe)
+    return Sight(path, base, recipe, linked=opened.st_nlink > 1)
 
 
 def _ensure_unchanged(path: RelPath, folder: int, name: str, before: Stat) -> None:
@@ -252,7 +258,7 @@ def _list_folder(root: Root, path: RelPath, depth: int, skip: Skip) -> list[_Fou
             with os.scandir(handle) as entries:
                 for entry in entries:
                     name = root.naming.listed(entry.name)
-                    item = _list_entry(entry, name, prefix, near_limit, depth, skip)
+                    item = _list_entry(handle, entry, name, prefix, near_limit, depth, skip)
                     if item is not None:
                         found.append((name, item))
         finally:
@@ -271,7 +277,7 @@ def _first(pair: tuple[str, _Found]) -> str:
 
 
 def _list_entry(
-    entry: os.DirEntry[str], name: str, prefix: str, near_limit: bool, depth: int, skip: Skip
+    folder: int, entry: os.DirEntry[str], name: str, prefix: str, near_limit: bool, depth: int, skip: Skip
 ) -> _Found | None:
     if name[0] == "." and name.casefold() == MARKER:
         if name == MARKER:
@@ -286,6 +292,8 @@ def _list_entry(
         return None
     try:
         found = entry.stat(follow_symlinks=False)
+        if entry.is_dir(follow_symlinks=False) and is_mount(folder, entry.name):
+            return Unseen(path, mounted(path).problem)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -112,10 +112,11 @@ class Stage:
                 os.close(handle)
 
     def write(self, name: str, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Write `data`, already checked, at `offset` of a prepared file."""
+        """Write `data`, already checked, at `offset` of a prepared file; zeros become a hole."""
         check_stage_name(name)
         with self._trouble(name, len(data)), self._opened(name, os.O_WRONLY) as handle:
-            platform.write_all(handle, data, offset)
+            if data != bytes(len(data)) or not platform.write_hole(handle, offset, len(data)):
+                platform.write_all(handle, data, offset)
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """`length` bytes at `offset`; empty when the file is not there or ends before."""
@@ -162,6 +163,8 @@ class Stage:
                         return False
                     platform.write_all(writing, data, offset)
                     return True
+                if platform.is_hole(reading, source_offset, length) and platform.write_hole(writing, offset, length):
+                    return _digest_between(writing, offset, length) == digest
                 if platform.copy_range(reading, source_offset, writing, offset, length) != length:
                     return False
                 return _digest_between(writing, offset, length) == digest

@@ -26,8 +26,8 @@ _TABLE: Final[dict[int, tuple[Reason, str, str]]] = {
     errno.EILSEQ: (Reason.NAME_NOT_ALLOWED, "this file system cannot hold that name", "rename it"),
     errno.EXDEV: (
         Reason.NAME_NOT_ALLOWED,
-        "it lies on another file system than the folder's .meerkat",
-        "share that mount as a folder of its own, or move it onto this file system",
+        "another file system is mounted there, or above it: what it holds is not of this folder",
+        "share that mount as a folder of its own, or unmount it",
     ),
     errno.EFBIG: (Reason.TOO_LARGE, "it is too large for this file system", "keep it on another file system"),
     errno.EBUSY: (Reason.FILE_BUSY, "something else is using it", "close what uses it"),
@@ -66,6 +66,11 @@ def blocked(path: str, error: OSError) -> PathBlocked:
     fallback = (Reason.FILE_BUSY, os.strerror(number) if number else str(error), "")
     reason, text, hint = _TABLE.get(number, fallback)
     return PathBlocked(Problem(shown(path), reason, text, hint))
+
+
+def mounted(path: str) -> PathBlocked:
+    """The trouble that something is mounted on the folder `path`."""
+    return blocked(path, OSError(errno.EXDEV, os.strerror(errno.EXDEV)))
 
 
 def clash(path: str, error: OtherSpelling) -> PathBlocked:

@@ -230,6 +230,7 @@ class Outward:
     def _candidates(self, under: RelPath, report: ScanReport) -> Generator[list[RelPath], None, None]:
         """In a worker thread: batches of paths whose lstat is not their base's."""
         unseen: list[RelPath] = []
+        told: set[str] = set()
 
         def walked() -> Iterator[tuple[RelPath, Stat]]:
             if under:
@@ -238,7 +239,7 @@ class Outward:
                     yield under, stat
                 if stat is None or stat.kind is not Kind.FOLDER:
                     return
-            for each in self._scope.walked(under, unseen):
+            for each in self._scope.walked(under, unseen, told):
                 report.scanned += 1
                 yield each
 
@@ -256,6 +257,8 @@ class Outward:
                     batch, weight = [], 0
         if batch:
             yield batch
+        if self._hub.unshared():
+            self._scope.call_soon(partial(self._scope.heal_below, under, told, unseen))
 
     def _ensure_marker(self) -> None:
         if not self._root.check_marker():
@@ -285,8 +288,8 @@ class Outward:
             judged: what is gone may be told.
 
         Returns:
-            what is to be looked at as well: paths that were taken by somebody else, and what stood in folders that were
-            found to be others than when it was decided what to look at.
+            what is to be looked at as well: paths that were taken by somebody else, what stood in folders that were
+            found to be others than when it was decided what to look at, and other names of what was written.
         """
         claimed = self._claims.take(paths)
         mine = set(claimed)
@@ -303,6 +306,7 @@ class Outward:
             self._holds.seen(sight.path for sight in sights if sight.base is not None)
             written = await self._books.write(lambda tx: ledger.record(tx, sights, adopting=adopting))
             missed += await self._stranded(dict(known), sights, planned)
+            missed += await self._other_names(dict(known), sights, planned)
         finally:
             self._claims.free(claimed)
         self._on_looked(mine)
@@ -338,6 +342,26 @@ class Outward:
         return await self._books.read(
             lambda view: [
                 each for top in tops for each, _ in view.bases(top) if each not in planned and each not in gone
+            ]
+        )
+
+    async def _other_names(
+        self, known: dict[RelPath, Base | None], sights: list[Sight], planned: set[RelPath]
+    ) -> list[RelPath]:
+        """The other paths of files that were written in place: a watch tells of the name that was used alone."""
+        stale: list[tuple[Base, Stat]] = []
+        for sight in sights:
+            before = known.get(sight.path)
+            if sight.linked and sight.base is not None and before is not None and sight.base.stat != before.stat:
+                stale.append((before, sight.base.stat))
+        if not stale:
+            return []
+        return await self._books.read(
+            lambda view: [
+                path
+                for before, now in stale
+                for path, base in view.locate_content(before.content)
+                if base.stat.inode == now.inode and base.stat != now and path not in planned
             ]
         )
 

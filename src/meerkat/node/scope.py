@@ -5,14 +5,14 @@ itself for nothing. Runs in worker threads; what it finds out by the way is told
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import partial
 
 from meerkat.core.ignore import IGNORE_FILE
 from meerkat.disk.root import Root
 from meerkat.disk.scan import Unseen, walk
 from meerkat.model.limits import LOOK_AHEAD_PATHS, SCAN_BATCH_PATHS_MAX
-from meerkat.model.path import ROOT, RelPath, ancestors, tree_key
+from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import Base, Kind, Stat
 from meerkat.node.hub import Hub
@@ -69,6 +69,8 @@ class Scope:
                     found.add(path)
                 elif self._hub.has_problem(path):
                     self.call_soon(partial(self._hub.healed, path))
+                if self._hub.unshared():
+                    self.call_soon(partial(self.heal_below, path, frozenset(), ()))
                 continue
             is_folder = stat.kind is Kind.FOLDER
             if is_folder:
@@ -106,6 +108,13 @@ class Scope:
         skip = self._rules.skip
         found = walk(self._root, folder, lambda each, is_folder: each != folder and (is_folder or skip(each, False)))
         problems = [each for each in found if isinstance(each, Problem)]
+        there = {problem.path for problem in problems}
+        for problem in self._hub.unshared():
+            if problem.path.rpartition("/")[0] == folder and problem.path not in there:
+                try:
+                    self._root.lstat(RelPath(problem.path))
+                except PathBlocked as error:  # a folder on which something is mounted
+                    problems.append(error.problem)
         self.call_soon(partial(self._listed, folder, problems))
 
     def _listed(self, folder: RelPath, problems: list[Problem]) -> None:
@@ -120,8 +129,30 @@ class Scope:
         for problem in problems:
             self._hub.trouble(problem, inward=False)
 
-    def walked(self, under: RelPath, unseen: list[RelPath] | None = None) -> Iterator[tuple[RelPath, Stat]]:
+    def heal_below(self, under: RelPath, told: Set[str], unseen: Sequence[RelPath]) -> None:
+        """What could not be shared at or below `under` and is not there any more is no problem any more.
+
+        Args:
+            told: what was found there just now that cannot be shared.
+            unseen: where nobody could look.
+        """
+        for problem in self._hub.unshared():
+            path = RelPath(problem.path)
+            if (
+                problem.reason is Reason.NAME_NOT_ALLOWED
+                and path not in told
+                and (path == under or is_below(path, under))
+                and not any(is_below(path, each) for each in unseen)
+            ):
+                self._hub.healed(path)
+
+    def walked(
+        self, under: RelPath, unseen: list[RelPath] | None = None, told: set[str] | None = None
+    ) -> Iterator[tuple[RelPath, Stat]]:
+        """What is shared at and below `under`; what cannot be is told to the hub, and noted in `unseen` and `told`."""
         for each in walk(self._root, under, self._rules.skip):
+            if told is not None and not isinstance(each, tuple):
+                told.add(each.problem.path if isinstance(each, Unseen) else each.path)
             if isinstance(each, Unseen):
                 if unseen is not None:
                     unseen.append(each.path)
