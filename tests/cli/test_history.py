@@ -45,3 +45,10 @@ def test_an_empty_history_says_so(node: Any, capsys: pytest.CaptureFixture[str])
     node.answers["history"] = []
     assert run(["history"]) == 0
     assert capsys.readouterr().out == "No changes recorded yet\n"
+
+
+def test_an_empty_history_of_a_path_names_it(node: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be misspelt."""
+    node.answers["history"] = []
+    assert run(["history", "nonsense"]) == 0
+    assert capsys.readouterr().out == "No changes of nonsense are recorded\n"

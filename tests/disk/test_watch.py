@@ -112,6 +112,35 @@ def test_folders_exchanged_for_one_another_stay_watched(folder: Path, root: Root
 
 
 @both
+def test_writes_into_an_attended_folder_are_told(folder: Path, root: Root, portable: bool) -> None:
+    """Only those: not what the node itself moves there, and nothing of the folder beside it."""
+    for name in ("day", "other"):
+        (folder / ".meerkat" / name).mkdir(parents=True)
+        (folder / ".meerkat" / name / "f").write_text("x")
+    day = RelPath(".meerkat/day")
+
+    async def test(heard: Heard, watch: Watch) -> None:
+        watch.attend(RelPath(".meerkat/gone"))  # in vain, and harmless
+        watch.attend(day)
+        (folder / "marker").mkdir()
+        (folder / "marker/f").touch()
+        await heard.path("marker/f")  # whatever was asked for before has been done
+        (folder / "g").write_text("x")
+        (folder / "g").rename(folder / ".meerkat/day/g")
+        for name in ("other", "day"):
+            with (folder / ".meerkat" / name / "f").open("a") as file:
+                file.write("late")
+        await heard.path(f"{day}/f", closed=False)
+        (folder / "last").touch()
+        await heard.path("last")
+        told = {event.path for event in heard.events if isinstance(event, Touched)}
+        assert {each for each in told if each.startswith(".meerkat")} == {f"{day}/f"}
+        assert watch.degraded == ""
+
+    run(root, test, portable=portable)
+
+
+@both
 def test_every_change_is_hinted(folder: Path, root: Root, portable: bool) -> None:
     """Creating, writing, changing bits, renaming and deleting, in old and new folders, are all told."""
     (folder / "old/deep").mkdir(parents=True)

@@ -85,6 +85,7 @@ class Pool:
     def __init__(self, base: Path) -> None:
         self.base = base
         self.nodes: list[Node] = []
+        self.program: tuple[str, ...] = PROGRAM
         self.reader = Reader()
         self.private = Path(tempfile.mkdtemp(prefix="mk-"))  # short: the path of a Unix socket has 107 bytes
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("MEERKAT_")}
@@ -146,7 +147,7 @@ class Pool:
         assert not node.running, f"{node.name} runs already"
         with node.said.open("wb") as out, node.complained.open("ab") as err:
             node.process = subprocess.Popen(
-                [*PROGRAM, *words, "--json", "--progress", "quiet"],
+                [*self.program, *words, "--json", "--progress", "quiet"],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,

@@ -56,6 +56,7 @@ def test_a_problem_is_told_once_and_heals() -> None:
         hub.trouble(Problem("c", Reason.NO_SOURCE_ONLINE, "nobody"), inward=True)
         assert [event["type"] for event in hub.recent(10)] == ["file.failed"] * 3
         assert hub.blocked() == [full]
+        assert [problem.path for problem in hub.told()] == ["a", "c"], "others are told what waits for them, too"
         assert [problem.path for problem in hub.unshared()] == ["b"]
         assert len(hub.problems()) == 3
         hub.healed("a")

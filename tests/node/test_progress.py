@@ -88,14 +88,15 @@ def test_what_is_announced_and_not_here_counts_as_syncing(tmp_path: Path) -> Non
 
 
 def test_what_needs_a_person_is_told_with_its_reasons(tmp_path: Path) -> None:
-    """Blocked, and why, for the first few paths; what will come by itself does not block."""
+    """Blocked, and why, for the first few paths; what another member can cure is told, and does not block."""
 
     async def play() -> None:
         async with Rooms(tmp_path / "ada") as ada:
             measured = Measured(ada)
             ada.hub.trouble(Problem("z", Reason.NO_SOURCE_ONLINE, "nobody has it"), inward=True)
             (said,) = await measured.measure()
-            assert (said.state, said.reasons) == (NodeState.UP_TO_DATE, ())
+            assert said.state is NodeState.UP_TO_DATE
+            assert said.reasons == (("z", "no_source_online", "nobody has it"),)
             for number in range(40):
                 ada.hub.trouble(Problem(f"{number}", Reason.DISK_FULL, "no room"), inward=True)
             (said,) = await measured.measure()

@@ -94,7 +94,7 @@ def test_what_is_not_everywhere_is_syncing(tmp_path: Path) -> None:
 
 
 def test_what_needs_a_person_is_shown_on_every_node(tmp_path: Path) -> None:
-    """The path, the node, the reason, and the next step where it is; elsewhere the same but for the step."""
+    """The path, the node, the reason, and the next step where it is; the same elsewhere, the step by the reason."""
 
     async def play() -> None:
         async with pool(tmp_path) as nodes:
@@ -117,7 +117,7 @@ def test_what_needs_a_person_is_shown_on_every_node(tmp_path: Path) -> None:
                     "hint": "free some space",
                 }
                 (there,) = (await ada.ask("status"))["problems"]
-                assert there == here | {"hint": ""}
+                assert there == here | {"hint": "free some space on that node's disk"}
                 assert row(await ada.ask("nodes"), "bob")["state"] == "blocked"
             bob.node.inward.wake()
             for each in (bob, ada):

@@ -178,3 +178,33 @@ def test_one_node_may_have_two_links() -> None:
             await second.close()
 
     asyncio.run(run())
+
+
+def test_one_member_cannot_take_all_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links that a member begins and never finishes are counted: beyond a few it is refused, and others are not."""
+    monkeypatch.setattr(server_module, "LINKS_PER_NODE_MAX", 3)
+
+    async def run() -> None:
+        pool = Pool()
+        greedy, other = pool.member("greedy"), pool.member("other")
+        async with serving(pool) as served:
+            founder = pool.founder
+            channel = secure_channel(
+                served.address, founder.certificate, founder.node, greedy.key_pem, greedy.certificate_pem
+            )
+            async with channel:
+                calls: list[grpc.aio.StreamStreamCall[bytes, bytes]] = [
+                    channel.stream_stream(f"/{SERVICE}/Link")(metadata=((LINK_KEY, f"{number:032x}"),))
+                    for number in range(4)
+                ]
+                async with asyncio.timeout(TIMEOUT_S):
+                    done, _ = await asyncio.wait(
+                        [asyncio.ensure_future(call.code()) for call in calls], return_when=asyncio.FIRST_COMPLETED
+                    )
+                assert {task.result() for task in done} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+                connection = await dial(served.address, pool.as_member(founder), other, TIMEOUT_S)
+                await connection.close()
+                for call in calls:
+                    call.cancel()
+
+    asyncio.run(run())

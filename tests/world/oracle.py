@@ -91,11 +91,17 @@ class Oracle:
                 told.append(f"G6: left in the stage of {place.name}: {stage}")
         wrote, over = self._world.chronicle.written, self._world.chronicle.overwritten
         # What nobody knowingly overwrote has to be in a tree, also what came through a handle to a file that had been
-        # replaced. Only after the loss of an index will the trash do.
+        # replaced. The trash will do after the loss of an index, and where power loss ate the note that says where a
+        # file stood, but not the handle on it, as only worlds can.
         lost = [
             value
             for value, by in wrote.items()
-            if value not in over and value not in in_trees and not (value in in_trashes and self._world.accidents)
+            if value not in over
+            and value not in in_trees
+            and not (
+                value in in_trashes
+                and (self._world.accidents or (by.how == "writes late" and self._world.weather.power))
+            )
         ]
         told.extend(f"G2: {wrote[value]} is lost:\n{self._world.chronicle.story(value)}" for value in lost[:5])
         back = sorted(self._gone & in_trees)

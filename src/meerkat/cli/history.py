@@ -29,6 +29,9 @@ def history(where: tuple[str, ...], deleted: bool, limit: int, as_json: bool) ->
         for row in shown:
             print_json(row)
         return
+    if paths and not shown:
+        say(f"No changes of {' or '.join(neutral(path) for path in paths)} are recorded")
+        return
     for line in history_lines(shown, now()):
         say(line)
 

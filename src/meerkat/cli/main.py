@@ -20,6 +20,7 @@ COMMANDS = {
     "invite": Lazy("Set up", "meerkat.cli.invite:invite", "Print the command that lets another machine join."),
     "leave": Lazy("Set up", "meerkat.cli.stop:leave", "Take this node out of the pool; the files stay."),
     "status": Lazy("See", "meerkat.cli.status:status", "Show how pool, nodes and this node stand."),
+    "why": Lazy("See", "meerkat.cli.why:why", "Tell why a path is not on every node, and what to do."),
     "nodes": Lazy("See", "meerkat.cli.nodes:nodes", "List the pool's nodes; rename this one, remove another."),
     "events": Lazy("See", "meerkat.cli.events:events", "Print what happens, as it happens."),
     "logs": Lazy("See", "meerkat.cli.logs:logs", "Print the node's log; works when it is down, too."),

@@ -23,6 +23,30 @@ class Reason(StrEnum):
     PAUSED = "paused"
 
 
+_NEXT_STEPS = {
+    Reason.DISK_FULL: "free some space on that node's disk",
+    Reason.PERMISSION: "let the node's user write there, on that node",
+    Reason.NAME_NOT_ALLOWED: "rename it to something that every node's disk can hold",
+    Reason.CASE_CLASH: "rename one of the two",
+    Reason.FILE_BUSY: "close the program that uses it there",
+    Reason.CHANGED_WHILE_READING: "it is taken in once it is quiet",
+    Reason.DIGEST_MISMATCH: "meerkat scrub on the node that wrote it",
+    Reason.TOO_LARGE: "that node cannot hold a file of this size",
+    Reason.IGNORED_THERE: "edit .meerkat/ignore on that node",
+    Reason.NO_SOURCE_ONLINE: "start a node that has it",
+    Reason.VERSION_TOO_OLD: "upgrade that node",
+    Reason.MARKER_MISSING: "mount the disk of that node's folder again",
+    Reason.HELD: "meerkat holds, on that node",
+    Reason.PAUSED: "meerkat resume, on that node",
+}
+
+
+def next_step(reason: str) -> str:
+    """What a person can do about trouble at another node, of which only the reason has come here; empty for a reason
+    that a newer node made up."""
+    return _NEXT_STEPS[Reason(reason)] if reason in Reason.__members__.values() else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One path that waits. `path` may be a display form where the name is not UTF-8; `hint` is the next step."""

@@ -21,6 +21,7 @@ from meerkat.node.conflicts import list_conflicts
 from meerkat.node.hub import now_text
 from meerkat.node.recall import Recall
 from meerkat.node.registry import MARKS_OF_INVITE, wall_clock
+from meerkat.node.why import Why
 from meerkat.wire.control import ControlFault, Result
 
 if TYPE_CHECKING:
@@ -36,8 +37,12 @@ class Control:
 
     def __init__(self, node: "Node") -> None:
         self._node = node
+        self._reasons = Why(
+            node.identity.node, node.root, node.books, node.hub, node.gossip, node.status, node.rules.ignored
+        )
         self._verbs: dict[str, Callable[[Json], Answers]] = {
             "status": self._status,
+            "why": self._why,
             "nodes": self._nodes,
             "nodes_rename": self._nodes_rename,
             "nodes_remove": self._nodes_remove,
@@ -74,6 +79,10 @@ class Control:
 
     async def _status(self, _: Json) -> Answers:
         yield Result(await self._node.status.snapshot())
+
+    async def _why(self, arguments: Json) -> Answers:
+        paths = paths_in(arguments)
+        yield Result(await self._reasons.path(paths[0]) if paths else await self._reasons.everything())
 
     async def _nodes(self, _: Json) -> Answers:
         yield Result(self._node.status.nodes())  # type: ignore[arg-type]  # the contract wants a list here

@@ -136,6 +136,12 @@ class Hub:
         """The problems that keep this node from having everything and that need a person."""
         return [problem for problem, inward in self._problems.values() if inward and problem.reason in BLOCKING]
 
+    def told(self) -> list[Problem]:
+        """What other nodes are told of why paths wait here: what needs a person first, then what only time or another
+        member can cure."""
+        missing = [problem for problem, inward in self._problems.values() if inward and problem.reason in LASTING]
+        return self.blocked() + missing
+
     def unshared(self) -> list[Problem]:
         """The problems of what is here and cannot be told to the pool."""
         return [problem for problem, inward in self._problems.values() if not inward]
@@ -157,3 +163,4 @@ BLOCKING = frozenset(
         Reason.HELD,
     }
 )
+LASTING = frozenset({Reason.NO_SOURCE_ONLINE, Reason.DIGEST_MISMATCH})

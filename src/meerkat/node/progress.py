@@ -96,7 +96,7 @@ class Progress:
             self.state = NodeState.SYNCING
         else:
             self.state = NodeState.UP_TO_DATE
-        reasons = tuple((each.path, each.reason.value, each.text) for each in blocked[:REASONS_TOLD_MAX])
+        reasons = tuple((each.path, each.reason.value, each.text) for each in self._hub.told()[:REASONS_TOLD_MAX])
         now = (self.state, totals.behind_files, totals.behind_bytes, self._books.complete, self._books.context, reasons)
         if now != self._last or beat:
             state_before = self._last[0] if self._last else None

@@ -8,7 +8,7 @@ from meerkat.model.dot import dominates
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import SUMMARY_FRESH_S
 from meerkat.model.member import NodeState
-from meerkat.model.problem import Problem
+from meerkat.model.problem import Problem, next_step
 from meerkat.node.books import Books
 from meerkat.node.gossip import Gossip
 from meerkat.node.hub import Hub, now_text
@@ -122,7 +122,8 @@ class Status:
         for node, summary in self._gossip.latest.items():
             if node != self._self_id and node in self._registry.members():
                 for path, reason, text in summary.reasons:
-                    shown.append({"path": path, "node": node, "reason": reason, "text": text, "hint": ""})
+                    row: Json = {"path": path, "node": node, "reason": reason, "text": text}
+                    shown.append(row | {"hint": next_step(reason)})
         return shown
 
     def nodes(self) -> list[Json]:
