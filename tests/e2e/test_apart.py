@@ -188,3 +188,26 @@ def reads(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def test_ten_edits_at_once_end_as_one_file_and_nine_copies(pool: Pool) -> None:
+    """Each of ten nodes edits the file unseen: nothing is lost, and all show the same one and the same nine."""
+    one = pool.start("n0")
+    one.path("report.txt").write_text("as agreed\n")
+    nodes = [one, *(pool.join(f"n{number}", one) for number in range(1, 10))]
+    pool.wait_equal()
+    for node in nodes:
+        pool.stop(node)
+    edits = {f"what {node.name} wrote\n" for node in nodes}
+    for node in nodes:
+        node.path("report.txt").write_text(f"what {node.name} wrote\n")
+    for node in nodes:
+        pool.restart(node)
+    pool.until("nine copies everywhere", lambda: all(len(copies(node)) == 9 for node in nodes))
+    tree = pool.wait_equal()
+    assert len(tree) == 10
+    assert {one.path(name).read_text() for name in tree} == edits
+    for node in (one, nodes[-1]):
+        (listed,) = pool.ask("conflicts", node)
+        assert len(listed["copies"]) == 9
+        assert len({row["node"] for row in listed["copies"]}) == 9

@@ -56,9 +56,10 @@ def test_a_problem_is_told_once_and_heals() -> None:
         hub.trouble(Problem("c", Reason.NO_SOURCE_ONLINE, "nobody"), inward=True)
         assert [event["type"] for event in hub.recent(10)] == ["file.failed"] * 3
         assert hub.blocked() == [full]
-        assert [problem.path for problem in hub.told()] == ["a", "c"], "others are told what waits for them, too"
+        hub.trouble(Problem("d", Reason.FILE_BUSY, "in use"), inward=True)
+        assert [problem.path for problem in hub.told()] == ["a", "c", "d"], "what time or a member cures comes last"
         assert [problem.path for problem in hub.unshared()] == ["b"]
-        assert len(hub.problems()) == 3
+        assert len(hub.problems()) == 4
         hub.healed("a")
         assert hub.blocked() == []
         assert not hub.has_problem("a")

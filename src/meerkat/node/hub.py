@@ -163,4 +163,4 @@ BLOCKING = frozenset(
         Reason.HELD,
     }
 )
-LASTING = frozenset({Reason.NO_SOURCE_ONLINE, Reason.DIGEST_MISMATCH})
+LASTING = frozenset({Reason.NO_SOURCE_ONLINE, Reason.DIGEST_MISMATCH, Reason.FILE_BUSY})
