@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from node_rooms import CARRIED, WITHIN_S, Rooms, Tube, attending, file_version, node_id, tube, until
+from node_rooms import CARRIED, WITHIN_S, Rooms, Tube, attending, author_of, file_version, node_id, tube, until
 
 from meerkat.model.dot import Author, Dot
 from meerkat.model.frame import Cancel, CarryFrame, Give, Lack, LinkLost, Piece, PieceAsk
@@ -158,6 +158,23 @@ def test_without_a_source_it_says_so_at_once(tmp_path: Path) -> None:
             await until("both are there", lambda: len(ada.transfer._pipes) == 2)
             _, (problem,) = await fetch_small(ada)
             assert problem.reason is Reason.NO_SOURCE_ONLINE
+
+    asyncio.run(play())
+
+
+def test_the_same_word_again_is_no_progress(tmp_path: Path) -> None:
+    """What every source lacks is told to be so, however often they say how far they are; more than before is news."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path) as ada:
+            _, asked = scripted(ada, "bob", lack)
+            assert not ada.transfer.progressed(node_id("zoe"), {})
+            await until("linked", lambda: ada.transfer.progressed(node_id("bob"), {author_of("bob"): 1}))
+            assert not ada.transfer.progressed(node_id("bob"), {author_of("bob"): 1})
+            _, problems = await fetch_small(ada)
+            assert [problem.reason for problem in problems] == [Reason.NO_SOURCE_ONLINE]
+            assert len(asked) == 1
+            assert ada.transfer.progressed(node_id("bob"), {author_of("bob"): 2})
 
     asyncio.run(play())
 

@@ -83,6 +83,7 @@ class Inward:
         self._small_running = 0
         self._fresh: list[RelPath] = []
         self._wanted: set[bytes] = set()
+        self._handed_out: set[RelPath] = set()  # to tasks that have begun, or are about to
         self._passed_over: set[RelPath] = set()
         self._littered = True  # what a life before this one has staged may never be asked for again
         self._clashing: set[RelPath] = set()
@@ -151,15 +152,19 @@ class Inward:
     def _forget_delays(self, began: float) -> None:
         """Those that were due when the pass began were met in it, or their paths are not pending any more. What has
         become due since may have been passed over: it is met in the next pass, which its delay brings about."""
-        for path in [path for path, delay in self._delays.items() if delay.until <= began and path not in self._claims]:
+        for path in [path for path, delay in self._delays.items() if delay.until <= began and self._is_idle(path)]:
             del self._delays[path]
 
     async def _sleep(self) -> None:
         now = self._now()
         # A path that is being worked on wakes us when that ends; its old delay says nothing.
-        waits = [delay.until for path, delay in self._delays.items() if path not in self._claims]
+        waits = [delay.until for path, delay in self._delays.items() if self._is_idle(path)]
         timeout = max(0.0, min(waits) - now) if waits else None
         await until(self._wake, timeout)
+
+    def _is_idle(self, path: RelPath) -> bool:
+        """Nobody works on the path, and it has not been handed to a task that is about to."""
+        return path not in self._claims and path not in self._handed_out
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -331,12 +336,15 @@ class Inward:
     ) -> None:
         """As `_held`, as a task beside the pass."""
         contents = self._want(batch)
+        paths = {job.path for job in batch}
+        self._handed_out |= paths
 
         async def run() -> None:
             try:
                 await self._held(batch, work)
             finally:
                 self._wanted -= contents
+                self._handed_out -= paths
                 at_end()
                 self._wake.set()
 

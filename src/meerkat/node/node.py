@@ -427,8 +427,8 @@ class Node:
 
     def _heard_summary(self, summary: Summary) -> None:
         self.status.heard(summary.node)
-        self.transfer.progressed(summary.node)
-        self.inward.sources_changed()
+        if self.transfer.progressed(summary.node, summary.complete):
+            self.inward.sources_changed()
         self.progress.others_changed()
 
     def _outrun(self, seq: int) -> None:

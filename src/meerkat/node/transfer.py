@@ -19,7 +19,7 @@ from meerkat.core import fetch
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
-from meerkat.model.dot import Dot
+from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.frame import Cancel, CarryFrame, Give, Lack, LinkLost, Piece, PieceAsk
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.limits import (
@@ -74,6 +74,7 @@ class Transfer:
         self._asked: dict[tuple[NodeId, int], tuple[Piece, ...]] = {}
         self._waiting: dict[Piece, asyncio.Future[bytes]] = {}
         self._wanters: dict[Piece, int] = {}
+        self._progress: dict[NodeId, dict[Author, int]] = {}
         self._partials: dict[Digest, set[str]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.on_spoiled: Callable[[NodeId], None] = lambda node: None
@@ -106,14 +107,19 @@ class Transfer:
                 task.cancel()
             if self._pipes.get(node) is pipe:
                 del self._pipes[node]
+                self._progress.pop(node, None)
                 for key in [key for key in self._asked if key[0] == node]:
                     del self._asked[key]
                 self._handle(fetch.SourceClosed(node))
 
-    def progressed(self, node: NodeId) -> None:
-        """That node has more than before: what it lacked it may have now."""
-        if node in self._pipes:
-            self._handle(fetch.SourceProgressed(node))
+    def progressed(self, node: NodeId, complete: Vector) -> bool:
+        """That node may have more than before: what it lacked it may have now. Being told the same again is no such
+        news (False): what two sources lack would for ever be about to be asked for once more."""
+        if node not in self._pipes or self._progress.get(node) == complete:
+            return False
+        self._progress[node] = dict(complete)
+        self._handle(fetch.SourceProgressed(node))
+        return True
 
     def staged(self, content: Digest) -> list[str]:
         """The stage names in which that content is being assembled (see `serve`)."""
