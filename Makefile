@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help test unit lint format demo proto pins bench soak fuzz clean
+.PHONY: help test unit lint format demo proto pins bench soak storm fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -49,6 +49,12 @@ SOAK_SECONDS ?= 3600
 SOAK_FIRST ?= 100000
 soak: $(READY) ## live seeded worlds for SOAK_SECONDS, seeds from SOAK_FIRST on
 	cd tests && ../$(BIN)/python -m world --seeds $(SOAK_FIRST) --forever $(SOAK_SECONDS)
+
+STORM_KILLS ?= 200
+STORM_REWRITES ?= 1000
+storm: $(READY) ## kill nodes at STORM_KILLS moments each, read what is rewritten STORM_REWRITES times
+	KILLS=$(STORM_KILLS) REWRITES=$(STORM_REWRITES) $(BIN)/python -m pytest -q -s --timeout 7200 tests/e2e/scenarios/test_kills.py \
+	  tests/e2e/scenarios/test_readers.py
 
 FUZZ_SECONDS ?= 600
 fuzz: $(READY) ## try what comes from outside with inputs that nobody has thought of, for FUZZ_SECONDS

@@ -493,6 +493,7 @@ class Torture:
         self._fate_s = fate_s
         self._gone: set[str] = set()
         self.rounds = 0
+        self.holds = 0
         self.quiet_s: list[float] = []
 
     def run(self, seconds: float) -> None:
@@ -527,6 +528,7 @@ class Torture:
         began = time.monotonic()
         self.pool.wait_linked()
         self.quiet_s.append(round(time.monotonic() - began, 1))
+        self.pool.until("the trees are equal", self._agreed)
         self.pool.wait_settled()
         self.quiet_s.append(round(time.monotonic() - began, 1))
         found = self.find()
@@ -544,6 +546,17 @@ class Torture:
         assert not back, f"seed {self.seed}: {len(back)} values are back:\n" + "\n".join(back[:10])
         self._gone |= wrote.keys() - found.in_trees
         assert not any(found.stages.values()), f"seed {self.seed}: left in the stage: {found.stages}"
+
+    def _agreed(self) -> bool:
+        """Whether all trees are equal; people agree to what is held, for here they meant to delete that much."""
+        if not differences(self.pool.trees()):
+            return True
+        for node in self.pool.live:
+            for hold in self.pool.ask("holds", node):
+                # It may have closed by itself since: the files came back.
+                assert self.pool.cli("holds", "allow", str(hold["id"]), "--folder", node).exit in (0, 4)
+                self.holds += 1
+        return False
 
     def find(self) -> Found:
         trees = self.pool.trees()
@@ -569,7 +582,7 @@ class Torture:
     def told(self) -> str:
         acts = sum(person.acts for person in self.people)
         fates = dict(self.fates.counts)
-        return f"seed {self.seed}: {acts} acts, {len(self.chronicle.written)} values, {fates}"
+        return f"seed {self.seed}: {acts} acts, {len(self.chronicle.written)} values, {fates}, {self.holds} holds"
 
 
 def _values_at(path: Path) -> Iterator[str]:
