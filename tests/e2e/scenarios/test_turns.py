@@ -8,7 +8,6 @@ from e2e.pool import Node, Pool
 pytestmark = pytest.mark.e2e
 
 
-
 def test_names_that_change_places(pool: Pool) -> None:
     """Swaps, chains, renames over others and deletions that are taken back at once end as they were meant, without
     conflict copies, and what was overwritten lies in the trash of the other node."""
