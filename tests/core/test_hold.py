@@ -74,10 +74,12 @@ def test_what_is_there_again_is_not_judged() -> None:
 
 
 def test_what_was_told_counts_for_a_while() -> None:
-    """Deletions told within the window belong to what comes after; older ones do not."""
+    """Deletions told within the window belong to what comes after; older ones, and what is there again, do not."""
     gathering = Gathering()
-    gathering.tell(7, 100.0)
-    gathering.tell(2, 101.0)
+    gathering.tell([path for path, _ in files(0, 7)], 100.0)
+    gathering.tell([path for path, _ in files(7, 2)], 101.0)
     assert gathering.told(100.0 + HOLD_WINDOW_S) == 9
-    assert gathering.told(100.5 + HOLD_WINDOW_S) == 2
+    gathering.forget([RelPath("f0"), RelPath("f8")])
+    assert gathering.told(100.0 + HOLD_WINDOW_S) == 7
+    assert gathering.told(100.5 + HOLD_WINDOW_S) == 1
     assert gathering.told(200.0) == 0

@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import bounds, entries
 
+from meerkat.model.dot import Author, Dot
 from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, PeerFault, Refused
-from meerkat.model.limits import ENTRIES_PER_PART_MAX, SIBLINGS_TOLD_MAX, VERSIONS_PER_PART_MAX
-from meerkat.model.version import Kind, Version
+from meerkat.model.ids import Digest, NodeId
+from meerkat.model.limits import ENTRIES_PER_PART_MAX, MORSEL_BYTES_MAX, SIBLINGS_TOLD_MAX, VERSIONS_PER_PART_MAX
+from meerkat.model.path import RelPath
+from meerkat.model.version import Entry, Kind, Version
 from meerkat.wire.convert_index import decode_query, encode_query
 from meerkat.wire.v1 import pool_pb2 as pb
 
@@ -169,3 +172,25 @@ def test_a_damaged_frame_is_only_ever_a_peer_fault(frame: IndexFrame, data: st.D
         decode_query(bytes(raw))
     except PeerFault:
         pass
+
+
+def test_content_rides_with_its_version() -> None:
+    """Bytes of small files go with the versions that name their digest, and come out by digest."""
+    version = Version(Kind.FILE, size=5, digest=Digest(b"d" * 32))
+    other = Version(Kind.FILE, size=9, digest=Digest(b"e" * 32))
+    author = Author(NodeId("a" * 32), 1)
+    entry = Entry(RelPath("f"), {Dot(author, 1): version, Dot(author, 2): other})
+    frame = EntriesPart(1, (entry,), {version.digest: b"bytes"})
+    assert decode_query(encode_query(frame)) == frame
+
+
+@pytest.mark.parametrize("size", [4, 6, MORSEL_BYTES_MAX + 1])
+def test_content_of_another_size_is_refused(size: int) -> None:
+    """It is not what its version names, or too much to ride along."""
+    version = Version(Kind.FILE, size=size, digest=Digest(b"d" * 32))
+    data = bytes(5 if size < 10 else size)
+    frame = EntriesPart(
+        1, (Entry(RelPath("f"), {Dot(Author(NodeId("a" * 32), 1), 1): version}),), {version.digest: data}
+    )
+    with pytest.raises(PeerFault, match="another size"):
+        decode_query(encode_query(frame))

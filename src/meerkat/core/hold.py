@@ -6,7 +6,6 @@ moved elsewhere is no loss, and if the rest is most of the tree, or all of it, n
 Pure: time is an argument (monotonic seconds), the moment to judge is an answer.
 """
 
-from collections import deque
 from collections.abc import Iterable
 
 from meerkat.model.limits import (
@@ -31,15 +30,15 @@ class Gathering:
 
     def __init__(self) -> None:
         self.paths: dict[RelPath, bool] = {}
-        self._told: deque[tuple[float, int]] = deque()
+        self._told: dict[RelPath, float] = {}  # oldest first
         self._first = 0.0
         self._last = 0.0
 
     def told(self, now: float) -> int:
-        """Files whose going was told within the window."""
-        while self._told and now - self._told[0][0] > HOLD_WINDOW_S:
-            self._told.popleft()
-        return sum(count for _, count in self._told)
+        """Files whose going was told within the window, and which are not there again."""
+        for path in [path for path, at in self._told.items() if now - at > HOLD_WINDOW_S]:
+            del self._told[path]
+        return len(self._told)
 
     def add(self, gone: Iterable[tuple[RelPath, bool]], now: float) -> None:
         """These were seen to be gone: path, and whether a file or a link stood there."""
@@ -54,6 +53,7 @@ class Gathering:
         """These are there again, or are dealt with."""
         for path in paths:
             self.paths.pop(path, None)
+            self._told.pop(path, None)
 
     def due_at(self) -> float | None:
         """When what waits is to be judged; None: nothing waits."""
@@ -70,10 +70,11 @@ class Gathering:
         taken, self.paths = self.paths, {}
         return taken
 
-    def tell(self, count: int, now: float) -> None:
-        """So many files of what waited were no accident and are told now."""
-        if count:
-            self._told.append((now, count))
+    def tell(self, paths: Iterable[RelPath], now: float) -> None:
+        """These files of what waited are told now; they were no accident by themselves."""
+        self._told.update(dict.fromkeys(paths, now))
+        while len(self._told) > HOLD_GATHER_PATHS_MAX:
+            del self._told[next(iter(self._told))]
 
 
 def is_mass(lost: int, told: int, files: int) -> bool:

@@ -5,7 +5,8 @@ questions for entries and their answers. *Carry* carries content. Questions on I
 asker; both sides ask and answer on the same stream, so a node that nobody can dial is served all the same.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from meerkat.model.dot import Vector
 from meerkat.model.ids import NO_DIGEST, Digest, NodeId, PoolId
@@ -107,10 +108,15 @@ class AskEntries:
 
 @dataclass(frozen=True, slots=True)
 class EntriesPart:
-    """Whole sibling sets; parts of one answer come from one snapshot, in tree order."""
+    """Whole sibling sets; parts of one answer come from one snapshot, in tree order.
+
+    Attributes:
+        morsels: bytes of very small files among them, by digest, not checked yet.
+    """
 
     id: int
     entries: tuple[Entry, ...]
+    morsels: Mapping[Digest, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,8 +61,7 @@ class Holds:
 
     def seen(self, paths: Iterable[RelPath]) -> None:
         """Something stands there (again)."""
-        if self._gathering.paths:
-            self._gathering.forget(paths)
+        self._gathering.forget(paths)
 
     @property
     def gathering(self) -> bool:
@@ -91,7 +90,7 @@ class Holds:
             await self.refresh()
             gone = {path: is_file for path, is_file in gone.items() if path in moved}
         else:
-            self._gathering.tell(len(lost), self._now())
+            self._gathering.tell(lost, self._now())
         await self._look_at(list(gone))
 
     async def _look_at(self, paths: Sequence[RelPath]) -> None:

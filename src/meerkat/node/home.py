@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from meerkat.model.config import Settings
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.path import MARKER
 
@@ -32,11 +33,6 @@ class Config:
     listen: str = ""
     advertise: list[str] = field(default_factory=list)
     others: dict[str, object] = field(default_factory=dict)
-
-    @property
-    def holding(self) -> bool:
-        """Whether mass deletions wait for a person."""
-        return self.others.get("hold", "on") not in (False, "off")
 
 
 class Home:
@@ -73,6 +69,10 @@ class Home:
     @property
     def ignore(self) -> Path:
         return self.path / "ignore"
+
+    def holding(self, settings: Settings) -> bool:
+        """Whether mass deletions wait for a person."""
+        return self.config.others.get("hold", "on") not in (False, "off") if settings.hold is None else settings.hold
 
     def save(self) -> None:
         """Write `node.toml` (whole, by rename)."""

@@ -40,6 +40,7 @@ from meerkat.node.judge import Judge
 from meerkat.node.late import Late
 from meerkat.node.logs import start_logging, stop_logging
 from meerkat.node.losers import Losers
+from meerkat.node.morsels import Morsels
 from meerkat.node.oblivion import forget_slowly
 from meerkat.node.opening import Opened, close_index, new_author, open_index
 from meerkat.node.outward import Outward
@@ -151,8 +152,7 @@ class Node:
         self.claims = Claims()
         self.registry = Registry(self.home.roster, self.identity, PoolId(self.home.config.pool))
         self.gossip = Gossip(node, self.books, self._heard_summary)
-        asked = self.settings.hold
-        self.holds = Holds(self.books, self.hub, enabled=self.home.config.holding if asked is None else asked)
+        self.holds = Holds(self.books, self.hub, enabled=self.home.holding(self.settings))
         self.outward = Outward(
             self.root,
             self.books,
@@ -186,6 +186,7 @@ class Node:
         self.inward = Inward(self.books, self.claims, self.hub, placer, losers, self.tasks, self.rules.ignored)
         self._build_recall()
         self.puller = Puller(self.books, self.serve_threads, self.tasks, self.inward.fresh, self._recovered)
+        Morsels(self.root).ride(self.outward, self.puller, self.transfer)
         self.recovery = Recovery(node, self.books, self.puller, self.outward, self._others)
         self.progress = Progress(node, time.time_ns(), self.books, self.hub, self.gossip, self._busy)
         self.peers = Peers(

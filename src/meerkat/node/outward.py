@@ -31,6 +31,7 @@ from meerkat.node.claims import Claims
 from meerkat.node.holds import Holds
 from meerkat.node.hub import Hub
 from meerkat.node.pages import Pages
+from meerkat.node.ports import Tx, View
 from meerkat.node.rules import Rules
 from meerkat.node.scope import Scope
 from meerkat.node.tasks import until
@@ -87,6 +88,7 @@ class Outward:
         self._met: dict[RelPath, bool] = {}  # heard of while somebody had them; whether the last event closed them
         claims.on_freed.append(self._freed)
         self._scope = Scope(root, rules, hub)
+        self.note_new: Callable[[list[Sight], View], None] = lambda sights, view: None
         self.scanning = False
 
     # ---- events
@@ -304,7 +306,7 @@ class Outward:
                 if not judged and not adopting:
                     sights = await self._sifted(dict(known), sights)
             self._holds.seen(sight.path for sight in sights if sight.base is not None)
-            written = await self._books.write(lambda tx: ledger.record(tx, sights, adopting=adopting))
+            written = await self._books.write(partial(self._record, sights, adopting))
             missed += await self._stranded(dict(known), sights, planned)
             missed += await self._other_names(dict(known), sights, planned)
         finally:
@@ -315,6 +317,10 @@ class Outward:
         report.changes += len(written)
         self._tell(written, sights)
         return missed
+
+    def _record(self, sights: list[Sight], adopting: bool, tx: Tx) -> list[RelPath]:
+        self.note_new(sights, tx)
+        return ledger.record(tx, sights, adopting=adopting)
 
     async def _sifted(self, known: dict[RelPath, Base | None], sights: list[Sight]) -> list[Sight]:
         """Without the deletions that have to wait until it is seen how many there are."""

@@ -8,7 +8,7 @@ result.
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from typing import TypeVar
 from meerkat.core.pace import Pace
 from meerkat.model.dot import Author, Vector, beyond, dominates, joined
 from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, LinkLost, PeerFault, Refused
-from meerkat.model.ids import NodeId
+from meerkat.model.ids import Digest, NodeId
 from meerkat.model.limits import (
     ANSWER_VERSIONS_MAX,
     ASKS_BURST,
@@ -27,6 +27,7 @@ from meerkat.model.limits import (
     ENTRIES_ASIDE_MIN,
     ENTRIES_PART_BYTES_MAX,
     ENTRIES_PER_PART_MAX,
+    MORSELS_ANSWER_BYTES_MAX,
     PARTS_WAITING_MAX,
     PULL_REST_S,
     PULL_RETRY_S,
@@ -41,7 +42,7 @@ from meerkat.model.version import Entry
 from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.opening import new_author
-from meerkat.node.ports import Pipe, Tx
+from meerkat.node.ports import Pipe, Tx, View
 from meerkat.node.tasks import Tasks, until
 
 log = logging.getLogger("meerkat.pull")
@@ -128,6 +129,8 @@ class Puller:
         self._sources: dict[NodeId, Source] = {}
         self._numbers = itertools.count(1)
         self._slots = asyncio.Semaphore(PULLS_MAX)
+        self.riding: Callable[[View, Entry], dict[Digest, bytes]] = lambda view, entry: {}
+        self.on_morsels: Callable[[Mapping[Digest, bytes]], None] = lambda morsels: None
         self.on_fault: Callable[[NodeId, str], None] = lambda node, why: None
         self.on_outrun: Callable[[NodeId], None] = lambda node: None
 
@@ -289,6 +292,7 @@ class Puller:
                     case EntriesPart(entries=entries):
                         weight += told.take(entries)
                         held.extend(entries)
+                        self.on_morsels(answer.morsels)
                         if weight >= ENTRIES_ASIDE_MIN:
                             await self._books.write(partial(_put_aside, number, tuple(held)))
                             aside, held, weight = True, [], 0
@@ -386,15 +390,22 @@ class Puller:
                 yield Refused(ask.id, "need_full", "tombstones that you have not heard of were forgotten here")
                 return
             batch: list[Entry] = []
+            morsels: dict[Digest, bytes] = {}
             weight = 0
+            room = 0 if ask.full else MORSELS_ANSWER_BYTES_MAX
             for entry in view.entries() if ask.full else view.entries_beyond(ask.context):
                 batch.append(entry)
                 weight += _weight(entry)
+                if room > 0:
+                    riding = self.riding(view, entry)
+                    size = sum(map(len, riding.values()))
+                    morsels |= riding
+                    weight, room = weight + size, room - size
                 if len(batch) >= ENTRIES_PER_PART_MAX or weight >= ENTRIES_PART_BYTES_MAX:
-                    yield EntriesPart(ask.id, tuple(batch))
-                    batch, weight = [], 0
+                    yield EntriesPart(ask.id, tuple(batch), morsels)
+                    batch, morsels, weight = [], {}, 0
             if batch:
-                yield EntriesPart(ask.id, tuple(batch))
+                yield EntriesPart(ask.id, tuple(batch), morsels)
             yield EntriesEnd(ask.id, view.context(), floor, ask.full, view.fingerprint())
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

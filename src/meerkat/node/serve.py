@@ -94,6 +94,14 @@ def read_file(root: Root, path: RelPath, base: Base, offset: int, length: int) -
         os.close(descriptor)
 
 
+def is_piece(piece: Piece, data: bytes) -> bool:
+    """True when the bytes are what the piece names, as far as one piece can tell."""
+    if piece.recipe:
+        whole = piece.offset == 0 and len(data) < piece.length
+        return len(data) <= piece.length and (not whole or blake3(data).digest() == piece.object)
+    return len(data) == piece.length and blake3(data).digest() == piece.digest
+
+
 def answer(ask: int, answers: list[bytes | None]) -> list[Lack | Give]:
     """What goes back to whoever asked, in this order: what is lacking can be asked of others at once."""
     given: list[Lack | Give] = []

@@ -4,14 +4,17 @@ Invariant: an entry that comes out has a path that may be shared, between one an
 and a dot for each. Authors are written once a message and pointed at, since few authors write many versions.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import assert_never
 
 from meerkat.model.dot import Author, Dot
 from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, PeerFault, Refused
-from meerkat.model.ids import NodeId
+from meerkat.model.ids import Digest, NodeId
 from meerkat.model.limits import (
     ENTRIES_PER_PART_MAX,
     HIST_MARKS_MAX,
+    MORSEL_BYTES_MAX,
     SIBLINGS_TOLD_MAX,
     TEXT_CHARS_MAX,
     VECTOR_AUTHORS_MAX,
@@ -49,7 +52,7 @@ def encode_query(frame: IndexFrame) -> bytes:
                 pb.Ask(context=vector_to_pb(frame.context), floor=vector_to_pb(frame.floor), full=frame.full)
             )
         case EntriesPart():
-            query.part.CopyFrom(entries_to_pb(frame.entries))
+            query.part.CopyFrom(entries_to_pb(frame.entries, frame.morsels))
         case EntriesEnd():
             end = pb.End(context=vector_to_pb(frame.context), floor=vector_to_pb(frame.floor), full=frame.full)
             end.fingerprint = frame.fingerprint
@@ -74,7 +77,7 @@ def decode_query(data: bytes) -> IndexFrame | None:
             ask = query.ask
             return AskEntries(number, *bounds_from_pb(ask.context, ask.floor), ask.full)
         case "part":
-            return EntriesPart(number, entries_from_pb(query.part))
+            return EntriesPart(number, entries_from_pb(query.part), _morsels_from_pb(query.part))
         case "end":
             end = query.end
             fingerprint = check_length("an index fingerprint", end.fingerprint, *FINGERPRINT_LENGTHS)
@@ -86,7 +89,7 @@ def decode_query(data: bytes) -> IndexFrame | None:
             return None
 
 
-def entries_to_pb(entries: tuple[Entry, ...]) -> pb.Part:
+def entries_to_pb(entries: tuple[Entry, ...], morsels: Mapping[Digest, bytes] = MappingProxyType({})) -> pb.Part:
     part = pb.Part()
     places: dict[Author, int] = {}
     for entry in entries:
@@ -97,7 +100,22 @@ def entries_to_pb(entries: tuple[Entry, ...]) -> pb.Part:
                 place = places[dot.author] = len(places)
                 part.authors.append(author_to_pb(dot.author))
             message.siblings.append(_version_to_pb(place, dot.seq, version))
+            if version.digest in morsels and version.kind is Kind.FILE:
+                message.siblings[-1].content = morsels[version.digest]
     return part
+
+
+def _morsels_from_pb(part: pb.Part) -> dict[Digest, bytes]:
+    """What rides along. A morsel of another size than its file says is nobody's content: its sender is at fault."""
+    found: dict[Digest, bytes] = {}
+    for entry in part.entries:
+        for version in entry.siblings:
+            if not version.content:
+                continue
+            if len(version.content) != version.size or version.size > MORSEL_BYTES_MAX:
+                raise PeerFault("content that rides along has another size than its file")
+            found[Digest(version.digest)] = version.content
+    return found
 
 
 def _version_to_pb(place: int, seq: int, version: Version) -> pb.Version:

@@ -1,0 +1,113 @@
+"""Content of very small files that rides with their entries, so that it need not be asked for.
+
+Whoever has just written such a file sends it along with the entry, to everybody who asks for what is new; whoever gets
+it keeps it in memory until the file is put down. Only what was new content when it was recorded rides along: a file
+that was moved is made from what the other side has already. Nothing relies on any of it: what does not ride, or is
+dropped because there is too much, is asked for as usual, and what is used is checked against its digest (G9).
+"""
+
+import asyncio
+import threading
+from collections.abc import Iterable, Mapping
+
+from blake3 import blake3
+
+from meerkat.disk.root import Root
+from meerkat.disk.scan import Sight
+from meerkat.model.ids import Digest
+from meerkat.model.limits import MORSEL_BYTES_MAX, MORSELS_FRESH_MAX, MORSELS_KEPT_BYTES_MAX, MORSELS_KEPT_S
+from meerkat.model.version import Entry, Kind, Version
+from meerkat.node.outward import Outward
+from meerkat.node.ports import View
+from meerkat.node.pull import Puller
+from meerkat.node.serve import read_file
+from meerkat.node.transfer import Transfer
+
+
+class Morsels:
+    """Both sides of it. Calls may come from several threads."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._fresh: dict[Digest, None] = {}  # oldest first
+        self._kept: dict[Digest, tuple[float, bytes]] = {}  # when it came; oldest first
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def ride(self, outward: Outward, puller: Puller, transfer: Transfer) -> None:
+        """Take part: the puller's answers carry what outward records anew, and the transfer uses what they brought."""
+        outward.note_new, transfer.morsel = self.note_new, self.take
+        puller.riding, puller.on_morsels = self.riding, self.arrived
+
+    # ---- giving
+
+    def note_new(self, sights: Iterable[Sight], view: View) -> None:
+        """Before these are recorded: remember which of them hold what this disk did not have anywhere."""
+        for sight in sights:
+            base = sight.base
+            if sight.same or base is None or base.content.kind is not Kind.FILE:
+                continue
+            if 0 < base.stat.size <= MORSEL_BYTES_MAX and not view.locate_content(base.content):
+                self._note(Digest(base.content.ident))
+
+    def _note(self, digest: Digest) -> None:
+        with self._lock:
+            self._fresh.pop(digest, None)
+            self._fresh[digest] = None
+            if len(self._fresh) > MORSELS_FRESH_MAX:
+                del self._fresh[next(iter(self._fresh))]
+
+    def riding(self, view: View, entry: Entry) -> dict[Digest, bytes]:
+        """What is to ride with this entry."""
+        found = {}
+        for version in entry.siblings.values():
+            if version.digest in self._fresh and is_morsel(version):
+                data = self._read(view, version)
+                if data is not None:
+                    found[version.digest] = data
+        return found
+
+    def _read(self, view: View, version: Version) -> bytes | None:
+        for path, base in view.locate_content(version.content):
+            data = read_file(self._root, path, base, 0, version.size)
+            if data is not None and blake3(data).digest() == version.digest:
+                return data
+        return None
+
+    # ---- getting
+
+    def arrived(self, morsels: Mapping[Digest, bytes]) -> None:
+        """In the event loop: keep what came along, for a while; what has waited longest makes room."""
+        if not morsels:
+            return
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            for digest, data in morsels.items():
+                self._drop(digest)
+                self._kept[digest] = (loop.time(), data)
+                self._bytes += len(data)
+            while self._bytes > MORSELS_KEPT_BYTES_MAX:
+                self._drop(next(iter(self._kept)))
+        loop.call_later(MORSELS_KEPT_S, self._expire, loop.time())
+
+    def take(self, version: Version) -> bytes | None:
+        """The checked bytes, if they came along; they are given once."""
+        with self._lock:
+            data = self._drop(version.digest)
+        if data is None or len(data) != version.size or blake3(data).digest() != version.digest:
+            return None
+        return data
+
+    def _drop(self, digest: Digest) -> bytes | None:
+        _, data = self._kept.pop(digest, (0.0, None))
+        self._bytes -= len(data or b"")
+        return data
+
+    def _expire(self, before: float) -> None:
+        with self._lock:
+            for digest in [digest for digest, (at, _) in self._kept.items() if at <= before]:
+                self._drop(digest)
+
+
+def is_morsel(version: Version) -> bool:
+    return version.kind is Kind.FILE and 0 < version.size <= MORSEL_BYTES_MAX
