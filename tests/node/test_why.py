@@ -144,7 +144,7 @@ def test_a_path_without_a_source_names_who_was_asked_and_who_had_it(tmp_path: Pa
                 patch.object(bob.node.inward, "_ready", lambda batch: []),
                 patch.object(cy.node.inward, "_ready", lambda batch: []),
             ):
-                ada.put("a.txt", b"only here")
+                ada.put("a.txt", b"only here, and too large to ride along" * 400)
                 for each in (bob, cy):
 
                     async def told(each: Running = each) -> bool:
