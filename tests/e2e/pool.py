@@ -22,10 +22,10 @@ from e2e.tree import SHOWN_MAX, Reader, Tree, differences
 
 T = TypeVar("T")
 
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
-COMMAND_TIMEOUT_S = 90.0
-EQUAL_TIMEOUT_S = 90.0
+COMMAND_TIMEOUT_S = 180.0
+EQUAL_TIMEOUT_S = 180.0
 POLL_S = 0.05
 ASK_POLL_S = 0.15
 """Between two looks that mostly ask a node: each costs a process, and the machine has work to do."""
