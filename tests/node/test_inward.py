@@ -16,6 +16,7 @@ from meerkat.model.problem import Problem, Reason
 from meerkat.node import inward as inward_room
 from meerkat.node.ledger import Job
 from meerkat.node.place import Outcome
+from meerkat.node.ports import View
 
 
 def run(folder: Path, scene: Callable[[Rooms], Coroutine[object, object, None]]) -> None:
@@ -347,5 +348,28 @@ def test_a_persons_write_under_way_wins_over_what_comes(tmp_path: Path, monkeypa
         await until("both are kept", lambda: set(ada.tree().values()) == {b"mine", b"theirs"} and len(ada.tree()) == 3)
         await settled(ada)
         assert sorted(ada.tree().values()) == [b"mine", b"theirs", b"theirs"]
+
+    run(tmp_path, scene)
+
+
+def test_a_path_that_is_freed_while_it_is_looked_up_is_met_again(tmp_path: Path) -> None:
+    """Between the look that passes it over and the end of that look nobody would tell that it is free."""
+
+    async def scene(ada: Rooms) -> None:
+        await ada.told("a", folder_version())
+        taken = ada.claims.take([path("a")])
+        honest = ada.books.read
+
+        async def read(work: Callable[[View], object]) -> object:
+            answer = await honest(work)
+            ada.claims.free(taken)
+            return answer
+
+        ada.inward._wake.clear()
+        with pytest.MonkeyPatch.context() as patches:
+            patches.setattr(ada.books, "read", read)
+            jobs, _ = await ada.inward._jobs(path(""))
+        assert jobs == []
+        assert ada.inward._wake.is_set()
 
     run(tmp_path, scene)

@@ -201,18 +201,20 @@ class Inward:
         Most of what is pending during a large transfer is under way already, and is not planned anew at each turn."""
         now = self._now()
 
-        def look(view: View) -> tuple[list[Job], list[RelPath]]:
+        def look(view: View) -> tuple[list[Job], set[RelPath], list[RelPath]]:
             page = view.pending(after, PLAN_BATCH_MAX)
-            return ledger.jobs_at(view, [path for path in page if self._is_due(path, now)]), page
+            taken = {path for path in page if path in self._claims}
+            free = [path for path in page if path not in taken and self._is_due(path, now)]
+            return ledger.jobs_at(view, free), taken, page
 
-        jobs, page = await self._books.read(look)
-        self._passed_over.update(path for path in page if path in self._claims)
+        jobs, taken, page = await self._books.read(look)
+        self._passed_over.update(taken)
+        if any(path not in self._claims for path in taken):
+            self._wake.set()  # freed since: nobody else would tell
         return jobs, page[-1] if len(page) == PLAN_BATCH_MAX else None
 
     def _is_due(self, path: RelPath, now: float) -> bool:
-        """From any thread: nobody has the path, and it does not wait."""
-        if path in self._claims:
-            return False
+        """From any thread: it does not wait."""
         delay = self._delays.get(path)
         return delay is None or delay.until <= now
 
