@@ -170,9 +170,11 @@ def test_who_goes_on_breaking_the_rules_rests_longer(pool: Pool) -> None:
     with Mallory("mallory", code_for(pool, one), one) as mallory:
         line = mallory.dial(one)
         line.greet()
-        assert "greeted twice" in line.await_cut()
+        line.await_cut()  # its last words may not come through; the roster keeps them
+        assert "greeted twice" in pool.roster(one)["mallory"]["cause"]
         again = mallory.streams(one)
-        assert "greeted twice" in again.await_cut()
+        assert "greeted twice" in (again.await_cut() or pool.roster(one)["mallory"]["cause"])
+        assert pool.roster(one)["mallory"]["link"] is None
     ensure_syncing(pool, one, two)
 
 
