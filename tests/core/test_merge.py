@@ -18,6 +18,7 @@ from meerkat.core.merge import (
     retractable,
     supersede,
     tombstones,
+    two_faced,
 )
 from meerkat.model.dot import Author, Dot, Vector, joined, knows
 from meerkat.model.ids import Digest, NodeId
@@ -284,3 +285,10 @@ def test_is_kept(digest: Digest) -> None:
 def test_legality_is_what_dominates(context: Vector, floor: Vector) -> None:
     """A delta is legal again as soon as the contexts have been joined."""
     assert delta_is_legal(joined(context, floor), floor)
+
+
+def test_a_dot_with_two_contents_is_noticed() -> None:
+    """Only where both sides hold the dot and differ in content; who is right is not for the merge to say."""
+    one, two = Dot(A, 1), Dot(A, 2)
+    assert two_faced({one: ONE, two: TWO}, {one: THREE, two: TWO}) == {one: (ONE, THREE)}
+    assert two_faced({one: ONE}, {two: TWO}) == {}

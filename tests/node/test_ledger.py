@@ -432,3 +432,32 @@ def test_a_crash_leaves_a_whole_decision_or_none(index: Index) -> None:
         assert view.base(copy) is None
         assert len(view.siblings(F)) == 2
         assert ME not in view.context()
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a delta", "everything"])
+@pytest.mark.parametrize("author", [ME, ZOE], ids=["our own", "another's"])
+def test_two_contents_under_one_dot_are_both_kept(tx: Transaction, author: Author, whole: bool) -> None:
+    """Both go on under dots of their own, which replace the doubtful one; a doubled life of our own is over."""
+    dot = Dot(author, 1)
+    told(tx, F, {dot: file("here")}, {author: 1})
+    tx.renew_author(ME)
+    other = {dot: file("there")}
+    theirs: Vector = {author: 1, YAN: 1}
+    entries = [Entry(F, other)]
+    if whole:
+        changed = ledger.merge_everything(tx, iter(entries), theirs, {}, dots_allowed=True)
+    else:
+        changed = ledger.merge_entries(tx, entries, theirs, {}, dots_allowed=True)
+    assert changed == [F]
+    assert contents(tx, F) == {base("here").content, base("there").content}
+    assert dot not in tx.siblings(F)
+    assert all(each.author == tx.author() for each in tx.siblings(F))
+    assert (tx.author() != ME) == (author == ME)
+
+
+def test_no_dots_for_a_doubtful_one_while_recovering(tx: Transaction) -> None:
+    """While this node learns its index anew it gives no dots; its disk is compared afterwards anyway."""
+    dot = Dot(ZOE, 1)
+    told(tx, F, {dot: file("here")}, {ZOE: 1})
+    ledger.merge_entries(tx, [Entry(F, {dot: file("there")})], {ZOE: 1}, {}, dots_allowed=False)
+    assert tx.siblings(F).keys() == {dot}

@@ -45,6 +45,14 @@ def delta_is_legal(my_context: Vector, their_floor: Vector) -> bool:
     return dominates(my_context, their_floor)
 
 
+def two_faced(mine: Siblings, theirs: Siblings) -> dict[Dot, tuple[Version, Version]]:
+    """R12: dots under which the two sides hold different contents. A dot names one write, so somebody's life was
+    copied, or somebody lies; the merge rule alone would lose the one and leave the two nodes different."""
+    return {
+        dot: (mine[dot], theirs[dot]) for dot in mine.keys() & theirs.keys() if mine[dot].content != theirs[dot].content
+    }
+
+
 def mark(content: Content) -> bytes:
     """The short name of a content in a `hist`."""
     if content.kind is Kind.FILE:

@@ -4,6 +4,7 @@ Each reads, lets the core decide, and writes, all in one transaction, so that a 
 No disk, no network, no clock. What is derived (which paths wait) is refreshed in the same breath.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,7 +21,10 @@ from meerkat.model.limits import LOOK_AHEAD_PATHS
 from meerkat.model.path import ROOT, RelPath, ancestors, tree_key
 from meerkat.model.recipe import Recipe
 from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Version
+from meerkat.node.opening import new_author
 from meerkat.node.ports import Tx, View
+
+log = logging.getLogger("meerkat.ledger")
 
 
 class NeedFull(Exception):
@@ -229,8 +233,10 @@ def merge_entries(
         raise NeedFull
     changed = []
     for entry in _looked_up(tx, entries):
-        if _merge_path(tx, entry.path, entry.siblings, mine, context):
+        faces = merging.two_faced(tx.siblings(entry.path), entry.siblings) if dots_allowed else {}
+        if _merge_path(tx, entry.path, entry.siblings, mine, context) or faces:
             changed.append(entry.path)
+            _tell_apart(tx, entry.path, faces)
             if dots_allowed:
                 retract(tx, entry.path)
     tx.join_context(context, floor)
@@ -251,16 +257,32 @@ def merge_everything(
     """R2 over the whole index: `theirs` is all that the sender has, in tree order; what it lacks counts as well."""
     mine = tx.context()
     updates: list[tuple[RelPath, Siblings]] = []
+    faces: dict[RelPath, dict[Dot, tuple[Version, Version]]] = {}
     for path, ours, other in _side_by_side(tx.entries(), theirs):
         merged = merging.merge(ours, other, mine, context)
-        if merged != ours:
+        if dots_allowed and (dots := merging.two_faced(ours, other)):
+            faces[path] = dots
+        if merged != ours or path in faces:
             updates.append((path, merged))
     for path, merged in updates:
         tx.put_siblings(path, merged)
+        if path in faces:
+            _tell_apart(tx, path, faces[path])
         if dots_allowed:
             retract(tx, path)
     tx.join_context(context, floor)
     return [path for path, _ in updates]
+
+
+def _tell_apart(tx: Tx, path: RelPath, faces: dict[Dot, tuple[Version, Version]]) -> None:
+    """R12: where two contents met under one dot, both go on as writes of this node, under dots of their own, and the
+    old one is replaced: so all nodes come to hold both, whichever they had. If it was our own life's, that is over."""
+    for dot, versions in sorted(faces.items(), key=lambda item: item[0]):
+        if dot.author == tx.author():
+            tx.renew_author(new_author(dot.author.node))
+        log.error("%s has two contents under one write of %s: a copied or lying node; both are kept", path, dot.author)
+        for version in versions:
+            write(tx, path, Change(version, frozenset({dot})))
 
 
 def _merge_path(tx: Tx, path: RelPath, theirs: Siblings, mine: Vector, context: Vector) -> bool:
