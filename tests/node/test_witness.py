@@ -9,6 +9,7 @@ from meerkat.node.witness import Verdict, Witness
 
 NODE = "a" * 32
 PROVEN, UNPROVEN, OLDER = Verdict(True, False), Verdict(False, False), Verdict(False, True)
+MOVED = Verdict(False, False, True)
 
 
 @pytest.fixture
@@ -26,10 +27,10 @@ def witness(folder: Path, home: Path) -> Witness:
 def test_a_clean_stop_proves_the_next_start(folder: Path, tmp_path: Path) -> None:
     """Same machine, same index, same count of starts, same sequence."""
     seen = witness(folder, tmp_path)
-    assert seen.judge(NODE, 3, 10) == UNPROVEN, "nobody has seen anything"
+    assert seen.judge(NODE, 3, 10) == MOVED, "nobody has seen anything"
     assert seen.testify(NODE, 3, 10, clean=True)
     assert seen.judge(NODE, 3, 10) == PROVEN
-    assert seen.judge("b" * 32, 3, 10) == UNPROVEN
+    assert seen.judge("b" * 32, 3, 10) == MOVED
 
 
 def test_an_unclean_stop_proves_nothing(folder: Path, tmp_path: Path) -> None:
@@ -53,11 +54,11 @@ def test_a_copied_index_is_another(folder: Path, tmp_path: Path) -> None:
     seen.testify(NODE, 3, 10, clean=True)
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
-    assert witness(copy, tmp_path).judge(NODE, 3, 10) == UNPROVEN
+    assert witness(copy, tmp_path).judge(NODE, 3, 10) == MOVED
     fresh = folder / "fresh"
     fresh.write_bytes(b"index")
     fresh.rename(folder / "index.db")
-    assert seen.judge(NODE, 3, 10) == UNPROVEN
+    assert seen.judge(NODE, 3, 10) == MOVED
 
 
 def test_garbage_and_forgetting(folder: Path, tmp_path: Path) -> None:
@@ -66,9 +67,9 @@ def test_garbage_and_forgetting(folder: Path, tmp_path: Path) -> None:
     seen.testify(NODE, 3, 10, clean=True)
     (file,) = (tmp_path / "meerkat").glob("*.json")
     file.write_text("{")
-    assert seen.judge(NODE, 3, 10) == UNPROVEN
+    assert seen.judge(NODE, 3, 10) == MOVED
     seen.testify(NODE, 3, 10, clean=True)
     seen.forget()
-    assert seen.judge(NODE, 3, 10) == UNPROVEN
+    assert seen.judge(NODE, 3, 10) == MOVED
     (tmp_path / "blocked").write_text("a file where a folder should be")
     assert not witness(folder, tmp_path / "blocked").testify(NODE, 1, 1, clean=True)

@@ -76,7 +76,7 @@ frames = st.one_of(
     summaries,
     st.builds(Ping, st.integers(0, 2**64 - 1)),
     st.builds(Pong, st.integers(0, 2**64 - 1)),
-    st.builds(Bye, st.sampled_from(["down", "left", "duplicate", "refused"]), texts),
+    st.builds(Bye, st.sampled_from(["down", "left", "duplicate", "refused", "cloned", "admitted"]), texts),
 )
 asks = st.builds(
     JoinAsk,

@@ -84,7 +84,8 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Bye:
-    """The last frame. `why`: down, left, duplicate or refused."""
+    """The last frame; after `cloned` the other side still hands over its admission under another key, and is answered
+    `admitted` with the admission's id. `why`: down, left, duplicate, refused, cloned or admitted."""
 
     why: str
     text: str = ""

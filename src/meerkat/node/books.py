@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from meerkat.model.dot import Author
+from meerkat.model.dot import Author, Vector, dominates
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import INDEX_RETRY_MAX_S, INDEX_RETRY_MIN_S
 from meerkat.model.path import RelPath
@@ -55,6 +55,11 @@ class Books:
     def on_written(self, listener: Callable[[], None]) -> None:
         """Call `listener` in the event loop after every transaction."""
         self._listeners.append(listener)
+
+    def contradict(self, context: Vector, fingerprint: bytes) -> bool:
+        """Whether somebody knows the same writes and holds different ones: equal contexts must have equal prints."""
+        same = dominates(self.context, context) and dominates(context, self.context)
+        return same and not self.recovering and fingerprint != self.fingerprint
 
     async def open(self) -> None:
         await self.write(lambda tx: None)

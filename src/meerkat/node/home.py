@@ -58,6 +58,10 @@ class Home:
     def identity(self) -> Path:
         return self.path / "identity"
 
+    def identity_in(self, state: str) -> Path:
+        """Where another identity lies on its way to `identity` (see `node/succession`)."""
+        return self.path / f"identity.{state}"
+
     @property
     def roster(self) -> Path:
         return self.path / "roster"
@@ -97,7 +101,7 @@ class Home:
     def forget(self) -> None:
         """Stop being a node: key, roster, index and configuration go; trash and log stay, they may be wanted."""
         (self.path / "node.toml").unlink(missing_ok=True)
-        for name in ("identity", "roster", "stage"):
+        for name in ("identity", "identity.new", "identity.made", "identity.next", "identity.old", "roster", "stage"):
             shutil.rmtree(self.path / name, ignore_errors=True)
         for each in self.path.glob("index.db*"):
             each.unlink(missing_ok=True)

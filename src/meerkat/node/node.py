@@ -18,8 +18,7 @@ from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.disk.watch import Overflowed, Touched, Watch
 from meerkat.model.config import Settings
-from meerkat.model.dot import Author
-from meerkat.model.fault import Exit, Fault
+from meerkat.model.fault import Fault
 from meerkat.model.frame import Bye, JoinAnswer, JoinAsk
 from meerkat.model.ids import NodeId, PoolId
 from meerkat.model.limits import DISK_THREADS, SERVE_THREADS
@@ -30,6 +29,7 @@ from meerkat.node.barrier import Barrier
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.control import Control
+from meerkat.node.doubles import Doubles
 from meerkat.node.gossip import Gossip
 from meerkat.node.holds import Holds
 from meerkat.node.home import Home, default_name
@@ -42,19 +42,19 @@ from meerkat.node.logs import start_logging, stop_logging
 from meerkat.node.losers import Losers
 from meerkat.node.morsels import Morsels
 from meerkat.node.oblivion import forget_slowly
-from meerkat.node.opening import Opened, close_index, new_author, open_index
+from meerkat.node.opening import Opened, close_index, open_index, renew
 from meerkat.node.outward import Outward
 from meerkat.node.peers import Peers
 from meerkat.node.place import Placer
-from meerkat.node.ports import Tx
 from meerkat.node.progress import Progress
 from meerkat.node.pull import Puller
 from meerkat.node.recovery import Recovery
-from meerkat.node.registry import Registry, found_pool
+from meerkat.node.registry import Registry, found_pool, not_member
 from meerkat.node.restore import Restorer
 from meerkat.node.rules import Rules
 from meerkat.node.scrub import Scrub
 from meerkat.node.status import Status
+from meerkat.node.succession import Succession
 from meerkat.node.surroundings import Surroundings, real
 from meerkat.node.tasks import Tasks
 from meerkat.node.transfer import Transfer
@@ -90,6 +90,7 @@ class Node:
         self.stopping = asyncio.Event()
         self._farewell = Bye("down", "this node was stopped")
         self.left = False
+        self.was_copy = False
 
     # ---- becoming a node
 
@@ -189,6 +190,15 @@ class Node:
         Morsels(self.root).ride(self.outward, self.puller, self.transfer)
         self.recovery = Recovery(node, self.books, self.puller, self.outward, self._others)
         self.progress = Progress(node, time.time_ns(), self.books, self.hub, self.gossip, self._busy)
+        self._build_links(rng)
+        self.watch: Watch = self._around.watch(self.root, self.rules.skip, self._watched)
+        self.control = self._around.doors(self.home.folder, Control(self).handle)
+
+    def _build_links(self, rng: random.Random) -> None:
+        """The rooms that know how it stands between this node and the others."""
+        node = self.identity.node
+        succession = Succession(self.home, self.identity, self.registry, self.name, self.stopping.set)
+        doubles = Doubles(self.registry, self.hub, succession, moved=self.opened.moved)
         self.peers = Peers(
             node,
             self._around.network,
@@ -201,6 +211,7 @@ class Node:
             self.tasks,
             rng,
             secrets.token_bytes(16),
+            doubles,
             self._links_changed,
             self._outrun,
         )
@@ -225,8 +236,6 @@ class Node:
             self.status.reachable,
             lambda: set(self.registry.members()),
         )
-        self.watch: Watch = self._around.watch(self.root, self.rules.skip, self._watched)
-        self.control = self._around.doors(self.home.folder, Control(self).handle)
 
     def _build_recall(self) -> None:
         """The rooms with which people look back and put things right."""
@@ -268,7 +277,7 @@ class Node:
         await self.books.open()
         await self.registry.load()
         if self.registry.removed_myself:
-            raise self._not_member()
+            raise not_member(self.home.folder)
         await asyncio.to_thread(self.rules.read)
         closing.push_async_callback(self.watch.stop)
         await self._listen()
@@ -285,6 +294,9 @@ class Node:
         self.hub.on_change.append(self.progress.touch)
         self.registry.on_changed(self._roster_changed)
         await self.registry.tell_record(self.name, self._addresses())
+        if self.was_copy:
+            log.warning("this folder is a copy of another node that runs too; from now on it is %s", self.name)
+            self.hub.tell("config.changed", name=self.name, cause="this folder is a copy of another node that runs too")
         self._roster_changed()
         for name, work in (
             ("links", self.peers.run()),
@@ -296,14 +308,6 @@ class Node:
             ("upkeep", keep_bounded(self.home.folder, self.stage, self.trash, self.books)),
         ):
             self.tasks.spawn(name, work, vital=True)
-
-    def _not_member(self) -> Fault:
-        return Fault(
-            "not_member",
-            f"this node was taken off the pool of {self.home.folder}",
-            hint="join anew with an invite, after moving .meerkat away; the files stay",
-            exit_code=Exit.NOT_ALLOWED,
-        )
 
     async def _listen(self) -> None:
         config = self.home.config
@@ -331,7 +335,7 @@ class Node:
         if self.tasks.failed.done():
             self.tasks.failed.result()
         if self.registry.removed_myself and not self.left:
-            raise self._not_member()
+            raise not_member(self.home.folder)
 
     async def _say_goodbye(self) -> None:
         await self.peers.stop(self._farewell)
@@ -420,6 +424,8 @@ class Node:
         self.hub.changed()
 
     def _links_changed(self) -> None:
+        if not self.registry.tells(self.name, self._addresses()):  # a copy of this node has spoken in its name
+            self.tasks.spawn("say again", self.registry.tell_record(self.name, self._addresses()))
         self.inward.sources_changed()
         self.scrub.sources_changed()
         self.recovery.look()
@@ -437,7 +443,7 @@ class Node:
         log.warning(
             "a member knows %d writes of this node's present epoch: this index was rolled back; a new epoch", seq
         )
-        self.tasks.spawn("new epoch", self.books.write(partial(_renew, self.books.author)))
+        self.tasks.spawn("new epoch", self.books.write(partial(renew, self.books.author)))
 
     # ---- for the doors
 
@@ -469,9 +475,3 @@ class Node:
         await self.registry.remove(self.identity.node, "left")
         self._farewell = Bye("left", "this node has left the pool")
         self.left = True
-
-
-def _renew(outrun: Author, tx: Tx) -> None:
-    """End that life, once, however many members have said that it is over."""
-    if tx.author() == outrun:
-        tx.renew_author(new_author(outrun.node))

@@ -31,12 +31,15 @@ class Opened:
     Attributes:
         starts: how often a node has started on it, this one included.
         set_aside: where a damaged index was put, or empty.
+        moved: under this identity the folder has been copied or moved to where it lies (once and for all: a copy that
+            runs beside its original yields to it).
     """
 
     index: Index
     witness: Witness
     starts: int
     set_aside: str
+    moved: bool = False
 
 
 def open_index(home: Home, node: NodeId, root: Root, stage: Stage, trash: Trash) -> Opened:
@@ -66,6 +69,7 @@ def open_index(home: Home, node: NodeId, root: Root, stage: Stage, trash: Trash)
         starts = _settle_author(tx, node, witness, is_new=is_new)
         wanted = tx.pending_count() > 0
         recovering = bool(tx.meta("recovering"))
+        moved = tx.meta("moved") == node.encode()
         tx.drop_aside(None)
     # A new index has no intents, an older one not those that came after it: they cannot tell whose bytes are staged
     # (F11). Nothing is downloaded while recovering, so this holds for a start that takes a recovery up again, too.
@@ -73,7 +77,7 @@ def open_index(home: Home, node: NodeId, root: Root, stage: Stage, trash: Trash)
     with index.write() as tx:
         seq = tx.context().get(tx.author(), 0)
     witness.testify(node, starts, seq, clean=False)
-    return Opened(index, witness, starts, set_aside)
+    return Opened(index, witness, starts, set_aside, moved)
 
 
 def _settle_author(tx: Tx, node: NodeId, witness: Witness, *, is_new: bool) -> int:
@@ -86,6 +90,8 @@ def _settle_author(tx: Tx, node: NodeId, witness: Witness, *, is_new: bool) -> i
         verdict = witness.judge(node, counted, tx.context().get(author, 0))
         if not verdict.proven or author.node != node:
             tx.renew_author(new_author(node))
+        if verdict.moved and author.node == node:
+            tx.put_meta("moved", node.encode())
         if verdict.older:
             log.warning("the index is older than what this node wrote last: learning the rest from the pool first")
             tx.put_meta("recovering", b"older")
@@ -97,6 +103,12 @@ def _settle_author(tx: Tx, node: NodeId, witness: Witness, *, is_new: bool) -> i
 def new_author(node: NodeId) -> Author:
     """A life that nobody has had: 63 random bits."""
     return Author(node, secrets.randbits(63) or 1)
+
+
+def renew(outrun: Author, tx: Tx) -> None:
+    """End that life, once, however many members have said that it is over."""
+    if tx.author() == outrun:
+        tx.renew_author(new_author(outrun.node))
 
 
 def close_index(opened: Opened, node: NodeId) -> None:

@@ -7,13 +7,12 @@ the roster on Link, `Puller` on Index, `Transfer` on Carry. Liveness is a hint: 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from meerkat import __version__
 from meerkat.core.liveness import Liveness
 from meerkat.core.overlay import Overlay, keep_which
-from meerkat.model.dot import dominates
 from meerkat.model.frame import (
     PROTOCOL_VERSION_MAX,
     PROTOCOL_VERSION_MIN,
@@ -28,6 +27,7 @@ from meerkat.model.frame import (
 )
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import (
+    CLONED_REST_S,
     CONTROL_PART_BYTES_MAX,
     DIAL_TIMEOUT_S,
     DIALS_AT_ONCE_MAX,
@@ -36,13 +36,14 @@ from meerkat.model.limits import (
 from meerkat.model.member import Member, Summary
 from meerkat.node.blame import Blame
 from meerkat.node.books import Books
+from meerkat.node.doubles import CONNECT_ANEW, Doubles
 from meerkat.node.gossip import Gossip, Hearer
 from meerkat.node.hub import Hub
 from meerkat.node.ports import Connection
 from meerkat.node.pull import Puller, Source
 from meerkat.node.registry import Registry
 from meerkat.node.surroundings import Network
-from meerkat.node.tasks import Tasks, until
+from meerkat.node.tasks import Tasks, until, until_lost
 from meerkat.node.transfer import Transfer
 from meerkat.wire.client import DialFailed
 
@@ -53,17 +54,19 @@ RECOVERING = "recovering"
 
 @dataclass(slots=True)
 class Linked:
-    """A link that stands."""
+    """A link that stands. `cloned`: the other side says that a node with this one's key is alive elsewhere."""
 
     connection: Connection
     hello: Hello
     since: float
+    cloned: bool = False
 
 
 class Peers:
     """All links of this node.
 
     Args:
+        run: random, of this start.
         on_links_changed: called when a link came or went.
         on_outrun: a member remembers more of this node's own writes than this node does (R12).
     """
@@ -81,6 +84,7 @@ class Peers:
         tasks: Tasks,
         rng: random.Random,
         run: bytes,
+        doubles: Doubles,
         on_links_changed: Callable[[], None],
         on_outrun: Callable[[int], None],
     ) -> None:
@@ -94,6 +98,7 @@ class Peers:
         self._hub = hub
         self._tasks = tasks
         self._run = run
+        self._doubles = doubles
         self._on_links_changed = on_links_changed
         self._on_outrun = on_outrun
         self._overlay = Overlay(self_id, rng)
@@ -133,6 +138,7 @@ class Peers:
         """Members came or went, or told new addresses."""
         members = set(self._registry.members()) - {self._self_id}
         self.blame.only(members)
+        self._doubles.only(members)
         self._overlay.members(members, asyncio.get_running_loop().time())
         parts = self._registry.fresh_parts()
         for node, link in list(self._links.items()):
@@ -266,6 +272,13 @@ class Peers:
         refusal = self._refusal(hello, connection)
         if refusal is None:
             refusal = self._outrun(hello)
+        if refusal is None:
+            refusal = await self._doubles.judge(connection, hello, lambda run: self._part_with(hello.node, run))
+            if refusal is not None and refusal.why == "cloned":
+                await self._doubles.hear_out(connection, refusal)
+                if hello.node not in self._links:
+                    self._overlay.dial_failed(hello.node, asyncio.get_running_loop().time())
+                return
         if refusal is None and self._is_surplus(connection, hello):
             refusal = Bye("duplicate", "we are linked already")
         if refusal is not None:
@@ -282,7 +295,7 @@ class Peers:
 
     async def _greet(self, connection: Connection) -> Hello:
         books = self._books
-        features = (RECOVERING,) if books.recovering else ()
+        features = (*((RECOVERING,) if books.recovering else ()), *self._doubles.features)
         await connection.link.send(
             Hello(
                 pool=self._registry.pool,
@@ -329,6 +342,11 @@ class Peers:
         fault = self.blame.fault_of(hello.node)
         return _refused_for(fault) if fault else None
 
+    def _part_with(self, node: NodeId, run: bytes) -> None:
+        link = self._links.get(node)
+        if link is not None and link.hello.run == run:
+            self._tasks.spawn(f"part with {node}", self._cut(link, CONNECT_ANEW))
+
     def _is_surplus(self, connection: Connection, hello: Hello) -> bool:
         """When both dialled, the connection that the lower id dialled stays; a restarted node's new one always does."""
         old = self._links.get(connection.peer)
@@ -348,13 +366,13 @@ class Peers:
         source = Source(
             node, connection.index, dict(hello.context), dict(hello.floor), recovering=RECOVERING in hello.features
         )
-        if _unequal(self._books, hello):
+        if RECOVERING not in hello.features and self._books.contradict(hello.context, hello.fingerprint):
             log.error("%s and this node know the same writes and hold different ones: comparing everything", node)
             source.doubted = True
         hearer = Hearer(node, connection.link, dict(hello.context))
         work = [
-            self._tasks.spawn(f"index {node}", _until_lost(self._puller.attend(source))),
-            self._tasks.spawn(f"carry {node}", _until_lost(self._transfer.attend(node, connection.carry))),
+            self._tasks.spawn(f"index {node}", until_lost(self._puller.attend(source))),
+            self._tasks.spawn(f"carry {node}", until_lost(self._transfer.attend(node, connection.carry))),
             self._tasks.spawn(f"tell {node}", self._gossip.attend(hearer)),
         ]
         log.info("link with %s (%s) stands", self._registry.name_of(node), node)
@@ -396,6 +414,11 @@ class Peers:
                     pass  # of nobody that this node has heard of (yet): it is said again
                 case RosterPart():
                     await self._registry.take_in(frame, self._registry.name_of(node))
+                case Bye("cloned" | "admitted"):
+                    again, link.cloned = link.cloned and frame.why == "cloned", True
+                    self.last_cause[node] = frame.text
+                    if again or not await self._doubles.told(link.connection, frame):
+                        return
                 case Bye(why, text):
                     self.last_cause[node] = text or why
                     return
@@ -414,6 +437,8 @@ class Peers:
         self.last_seen[node] = now
         self._liveness.closed(node)
         self._overlay.lost(node, now)
+        if link.cloned:
+            self._overlay.rest(node, now + CLONED_REST_S)
         if self.blame.fault_of(node):
             self._overlay.rest(node, self.blame.until(node))
         self._hub.tell(
@@ -430,17 +455,6 @@ class Peers:
         """Say goodbye on every link and close it."""
         self.stopping = True
         await asyncio.gather(*(self._cut(link, farewell) for link in self._links.values()))
-
-
-def _unequal(books: Books, hello: Hello) -> bool:
-    """Equal contexts must have equal fingerprints."""
-    return (
-        not books.recovering
-        and RECOVERING not in hello.features
-        and dominates(books.context, hello.context)
-        and dominates(hello.context, books.context)
-        and books.fingerprint != hello.fingerprint
-    )
 
 
 async def _send(connection: Connection, frame: LinkFrame) -> None:
@@ -461,10 +475,3 @@ async def _say_farewell(connection: Connection, farewell: Bye) -> None:
 
 def _refused_for(fault: str) -> Bye:
     return Bye("refused", f"you broke the rules: {fault}")
-
-
-async def _until_lost(work: Coroutine[object, object, None]) -> None:
-    try:
-        await work
-    except LinkLost:
-        pass

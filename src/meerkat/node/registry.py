@@ -150,14 +150,30 @@ class Registry:
         for signed in part.records:
             self._store.put_record(rosterops.parse_record(signed).node, signed)
 
+    def admitted_by(self, part: RosterPart) -> bytes | None:
+        """The id of the part's last operation, if that is an admission that counts by now."""
+        if not part.ops:
+            return None
+        try:
+            op = rosterops.parse_op(part.ops[-1])
+        except PeerFault:
+            return None
+        return op.id if isinstance(op, AddOp) and op.shown.node in self._roster.members() else None
+
     async def tell_record(self, name: str, addresses: Iterable[str]) -> None:
         """Say under which name and where this node is, if that is news."""
         told = tuple(dict.fromkeys(addresses))[:ADDRESSES_MAX]
-        known = self._roster.records().get(self._identity.node)
-        if known is not None and (known.name, known.addresses) == (name, told):
+        if self.tells(name, told):
             return
+        known = self._roster.records().get(self._identity.node)
         counter = known.counter + 1 if known is not None else 1
         await self.take_in(RosterPart(records=(rosterops.make_record(self._identity, counter, name, told),)))
+
+    def tells(self, name: str, addresses: Iterable[str]) -> bool:
+        """Whether that is what members are told of this node (not so after a copy of it has spoken in its name)."""
+        known = self._roster.records().get(self._identity.node)
+        told = tuple(dict.fromkeys(addresses))[:ADDRESSES_MAX]
+        return known is not None and (known.name, known.addresses) == (name, told)
 
     def answered(self, node: NodeId, address: str) -> None:
         """The node answered there: try there first next time."""
@@ -272,3 +288,13 @@ async def keep_roster(folder: Path, ops: Iterable[Signed], records: Iterable[Sig
             store.put_record(rosterops.parse_record(signed).node, signed)
 
     await asyncio.to_thread(keep)
+
+
+def not_member(folder: Path) -> Fault:
+    """What a person is told whose node was taken off the roster."""
+    return Fault(
+        "not_member",
+        f"this node was taken off the pool of {folder}",
+        hint="join anew with an invite, after moving .meerkat away; the files stay",
+        exit_code=Exit.NOT_ALLOWED,
+    )

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from meerkat.model.config import Settings
@@ -11,6 +12,7 @@ from meerkat.model.fault import Exit, Fault
 from meerkat.node.home import Home, open_home
 from meerkat.node.join import parse_code
 from meerkat.node.node import Node, OnPlan, OnReady
+from meerkat.node.succession import succeed
 from meerkat.store.errors import IndexDamaged
 from meerkat.store.index import Index
 from meerkat.wire.identity import Identity, IdentityFault
@@ -40,19 +42,20 @@ async def run_node(settings: Settings, on_ready: OnReady, stop: asyncio.Event, o
                 hint="join with another folder, or leave that pool first: meerkat leave",
                 exit_code=Exit.REFUSED,
             )
+        if succeed(home):
+            settings = replace(settings, name=None)
         identity = _identity(home)
         node = Node(home, identity, settings)
         if made and not await node.become_member(invite, on_plan):
             return
         made = False
-        try:
-            await node.run(on_ready, stop)
-        except IndexDamaged as error:
-            # The disk and the pool still have everything: begin a new index and learn it again (R11).
-            log.error("the index was found damaged while running (%s): it is set aside and made anew", error)
-            Index.set_aside(home.index)
-            node = Node(home, identity, settings)
-            await node.run(lambda ready: None, stop)
+        node = await _live(node, on_ready, stop)
+        while succeed(home) and not stop.is_set():
+            # A copy of another node goes on under a name of its own; for whoever started it it is the same node.
+            settings = replace(settings, name=None)
+            node = Node(home, Identity.load(home.identity), settings)
+            node.was_copy = True
+            node = await _live(node, lambda ready: None, stop)
         if node.left:
             home.forget()
     finally:
@@ -61,15 +64,30 @@ async def run_node(settings: Settings, on_ready: OnReady, stop: asyncio.Event, o
             shutil.rmtree(home.path, ignore_errors=True)
 
 
+async def _live(node: Node, on_ready: OnReady, stop: asyncio.Event) -> Node:
+    """Run a node to its end; the one that ended, which is another when the index was found damaged."""
+    try:
+        await node.run(on_ready, stop)
+    except IndexDamaged as error:
+        # The disk and the pool still have everything: begin a new index and learn it again (R11).
+        log.error("the index was found damaged while running (%s): it is set aside and made anew", error)
+        Index.set_aside(node.home.index)
+        node = Node(node.home, node.identity, node.settings)
+        await node.run(lambda ready: None, stop)
+    return node
+
+
 def _identity(home: Home) -> Identity:
     """The node's key; made once. A key that cannot be read is never replaced: the pool knows this node by it."""
-    if not any(home.identity.iterdir()):
+    if not any(home.identity.iterdir()) and not home.config.pool:
         identity = Identity.create()
         identity.save(home.identity)
         return identity
     try:
         return Identity.load(home.identity)
-    except IdentityFault as fault:
+    except (IdentityFault, FileNotFoundError) as fault:
         raise Fault(
-            "identity_damaged", str(fault), hint="restore .meerkat/identity from a backup, or join anew"
+            "identity_damaged",
+            str(fault),
+            hint="restore .meerkat/identity from a backup; or move .meerkat away and join anew, the files stay",
         ) from None

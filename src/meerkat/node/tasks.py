@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from meerkat.model.fault import Fault
+from meerkat.model.frame import LinkLost
 
 log = logging.getLogger("meerkat.tasks")
 
@@ -17,6 +18,14 @@ async def until(event: asyncio.Event, timeout_s: float | None) -> None:
         async with asyncio.timeout(timeout_s):
             await event.wait()
     except TimeoutError:
+        pass
+
+
+async def until_lost(work: Coroutine[object, object, None]) -> None:
+    """Work on a link; that the link is lost is its ordinary end."""
+    try:
+        await work
+    except LinkLost:
         pass
 
 

@@ -17,10 +17,17 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`proven`: the author may go on. `older`: the index was rolled back below what the witness saw."""
+    """What the witness says of an index.
+
+    Attributes:
+        proven: the author may go on.
+        older: the index was rolled back below what the witness saw.
+        moved: this index was not seen at this place on this machine before: the folder was copied or moved here.
+    """
 
     proven: bool
     older: bool
+    moved: bool = False
 
 
 def state_home() -> Path:
@@ -60,7 +67,7 @@ class Witness:
         """
         seen = self._read()
         if seen is None or seen.get("node") != node or seen.get("machine") != machine_name():
-            return Verdict(proven=False, older=False)
+            return Verdict(proven=False, older=False, moved=True)
         counted, wrote = seen.get("starts"), seen.get("seq")
         if not isinstance(counted, int) or not isinstance(wrote, int):
             return Verdict(proven=False, older=False)
@@ -68,6 +75,7 @@ class Witness:
         return Verdict(
             proven=same and (counted, wrote) == (starts, seq),
             older=starts < counted or (starts == counted and seq < wrote),
+            moved=seen.get("inode") != self._inode(),
         )
 
     def testify(self, node: str, starts: int, seq: int, *, clean: bool) -> bool:

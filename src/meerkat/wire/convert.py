@@ -62,6 +62,8 @@ _WHYS = {
     "left": pb.Bye.LEFT,
     "duplicate": pb.Bye.DUPLICATE,
     "refused": pb.Bye.REFUSED,
+    "cloned": pb.Bye.CLONED,
+    "admitted": pb.Bye.ADMITTED,
 }
 _WHY_NAMES = {number: name for name, number in _WHYS.items()}
 

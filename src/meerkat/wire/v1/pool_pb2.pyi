@@ -778,6 +778,10 @@ class Bye(_message.Message):
         DUPLICATE: Bye._Why.ValueType  # 3
         """another link to the same node goes on"""
         REFUSED: Bye._Why.ValueType  # 4
+        CLONED: Bye._Why.ValueType  # 5
+        """another node with the same key goes on; hand over the admission of another key, then ADMITTED"""
+        ADMITTED: Bye._Why.ValueType  # 6
+        """answers that; `text` is the admission's operation id in hexadecimal digits"""
 
     class Why(_Why, metaclass=_WhyEnumTypeWrapper): ...
     WHY_UNSPECIFIED: Bye.Why.ValueType  # 0
@@ -788,6 +792,10 @@ class Bye(_message.Message):
     DUPLICATE: Bye.Why.ValueType  # 3
     """another link to the same node goes on"""
     REFUSED: Bye.Why.ValueType  # 4
+    CLONED: Bye.Why.ValueType  # 5
+    """another node with the same key goes on; hand over the admission of another key, then ADMITTED"""
+    ADMITTED: Bye.Why.ValueType  # 6
+    """answers that; `text` is the admission's operation id in hexadecimal digits"""
 
     WHY_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
