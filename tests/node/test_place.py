@@ -7,17 +7,19 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from node_rooms import LONG_AGO_NS, Rooms, file_version, folder_version, path, tombstone
 
 from meerkat.core.resolve import copy_path
-from meerkat.disk import commit
+from meerkat.disk import commit, platform
 from meerkat.disk.trouble import blocked
 from meerkat.model.limits import COPY_NAMES_TRIED_MAX
 from meerkat.model.path import MARKER
 from meerkat.model.problem import PathBlocked, Reason
 from meerkat.model.version import Kind, Version
+from meerkat.node import ledger
 from meerkat.node.heal import _MADE
 from meerkat.node.place import stage_name
 
@@ -82,6 +84,37 @@ def test_a_file_comes_with_its_bytes_its_time_and_its_bits(tmp_path: Path) -> No
     run(tmp_path, scene)
 
 
+def test_each_step_is_durable_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes and their name in the stage before the exchange, the exchange before the index says that it is done."""
+    steps: list[object] = []
+    flush, swap, record = os.fsync, platform.exchange, ledger.record_placed
+
+    def fsync(handle: int) -> None:
+        flush(handle)
+        steps.append(os.fstat(handle).st_ino)
+
+    def exchange(src_dir: int, src: str, dst_dir: int, dst: str) -> None:
+        swap(src_dir, src, dst_dir, dst)
+        steps.append("exchanged")
+
+    def record_placed(*arguments: Any) -> None:
+        steps.append("recorded")
+        record(*arguments)
+
+    async def scene(ada: Rooms) -> None:
+        await known_here(ada)
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(platform, "exchange", exchange)
+        monkeypatch.setattr(ledger, "record_placed", record_placed)
+        await ada.placer.small([await ada.job("a.txt")])
+        exchanged, recorded = steps.index("exchanged"), steps.index("recorded")
+        file, stage = (ada.folder / "a.txt").stat().st_ino, (ada.folder / MARKER / "stage").stat().st_ino
+        assert {file, stage} <= set(steps[:exchanged])
+        assert {ada.folder.stat().st_ino, stage} <= set(steps[exchanged:recorded])
+
+    run(tmp_path, scene)
+
+
 def test_what_a_person_wrote_and_nobody_has_seen_is_kept(tmp_path: Path) -> None:
     """The disk is not as the index believes: nothing is touched, and the path is looked at first."""
 
@@ -116,6 +149,22 @@ def test_a_write_between_look_and_exchange_is_kept(tmp_path: Path, monkeypatch: 
         # Ours stood at the path for a moment, somebody may hold it open: it is in the trash, not used again.
         assert ada.in_trash() == {"a.txt": NEW}
         assert ada.stage.names() == []
+
+    run(tmp_path, scene)
+
+
+def test_ours_removed_before_a_persons_bytes_go_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Theirs goes to the place that is empty now; of ours nothing is left that would have to be put away."""
+
+    async def scene(ada: Rooms) -> None:
+        await known_here(ada)
+        place = ada.folder / "a.txt"
+        acting(monkeypatch, "place", {"looked": lambda: overwrite(place, MINE), "exchanged": place.unlink})
+        (outcome,) = await ada.placer.small([await ada.job("a.txt")])
+        assert (outcome.later, outcome.problem) == (True, None)
+        assert ada.read("a.txt") == MINE
+        assert ada.again == ["a.txt"]
+        assert (ada.in_trash(), ada.stage.names(), await ada.intents()) == ({}, [], [])
 
     run(tmp_path, scene)
 

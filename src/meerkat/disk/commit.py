@@ -437,7 +437,7 @@ def _return_exchanged(
                 continue
             except OSError:
                 return Displaced(name)
-            return Raced("it was written to just now", exposed=True)
+            return Raced("it was written to just now")  # ours is gone, so there is nothing to be discarded
         except OSError:
             return Displaced(name)
         between("returned")
