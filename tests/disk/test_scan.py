@@ -85,6 +85,29 @@ def test_an_equal_stat_is_not_read_again(folder: Path, root: Root, monkeypatch: 
     assert (sight.base, sight.same) == (known, True)
 
 
+@pytest.mark.parametrize("act", ["in place", "renamed over"])
+def test_an_edit_that_puts_size_and_time_back_is_read(folder: Path, root: Root, act: str) -> None:
+    """Whoever keeps the size and the mtime cannot keep the inode and the ctime as well."""
+    place = folder / "f"
+    place.write_text("one")
+    os.utime(place, ns=(OLD_NS, OLD_NS))
+    known = settled(seen_base(root, "f"))
+    match act:
+        case "in place":
+            while place.stat().st_ctime_ns == known.stat.ctime_ns:  # where the kernel's ticks are coarse
+                place.write_text("two")
+                os.utime(place, ns=(OLD_NS, OLD_NS))
+        case _:
+            beside = folder / "beside"
+            beside.write_text("two")
+            os.utime(beside, ns=(OLD_NS, OLD_NS))
+            beside.replace(place)
+    sight = look(root, parse_path("f"), known)
+    assert not sight.same
+    assert sight.base is not None
+    assert sight.base.content == Content(Kind.FILE, blake3(b"two").digest())
+
+
 def test_a_racy_base_is_read_again(folder: Path, root: Root) -> None:
     """A write that left the same size and times is found, because the base is racy (git's rule)."""
     (folder / "f").write_text("one")

@@ -14,6 +14,7 @@ from meerkat.model.limits import RETRY_MAX_S, RETRY_MIN_S, SINGLE_CHUNK_BYTES_MA
 from meerkat.model.path import MARKER
 from meerkat.model.problem import Problem, Reason
 from meerkat.node import inward as inward_room
+from meerkat.node.inward import Delay
 from meerkat.node.ledger import Job
 from meerkat.node.place import Outcome
 from meerkat.node.ports import View
@@ -216,6 +217,18 @@ def test_delays_end_with_success_with_news_and_with_the_folder_above(tmp_path: P
         assert set(ada.inward._delays) == {"f/g/b", "d"}
         ada.inward.fresh([path("d")])
         assert set(ada.inward._delays) == {"f/g/b"}
+
+    run(tmp_path, scene)
+
+
+def test_a_delay_that_ends_during_a_pass_brings_about_the_next(tmp_path: Path) -> None:
+    """A pass may have gone past the path before it was due: only what was due when it began was met in it."""
+
+    async def scene(ada: Rooms) -> None:
+        now = ada.inward._now()
+        ada.inward._delays = {path("met"): Delay(now - 2.0, 1.0), path("passed"): Delay(now - 0.5, 1.0)}
+        ada.inward._forget_delays(now - 1.0)
+        assert set(ada.inward._delays) == {"passed"}
 
     run(tmp_path, scene)
 
