@@ -56,6 +56,11 @@ storm: $(READY) ## kill nodes at STORM_KILLS moments each, read what is rewritte
 	KILLS=$(STORM_KILLS) REWRITES=$(STORM_REWRITES) $(BIN)/python -m pytest -q -s --timeout 7200 tests/e2e/scenarios/test_kills.py \
 	  tests/e2e/scenarios/test_readers.py
 
+MUTANTS_SEEDS ?= 30
+mutants: $(READY) ## plant every known mistake into the engine, and see what finds it
+	$(BIN)/python -m pytest -q tests/world/test_mistakes.py
+	cd tests && ../$(BIN)/python -W ignore -m world --survey --hard --seeds 0:$(MUTANTS_SEEDS)
+
 FUZZ_SECONDS ?= 600
 fuzz: $(READY) ## try what comes from outside with inputs that nobody has thought of, for FUZZ_SECONDS
 	end=$$(( $$(date +%s) + $(FUZZ_SECONDS) )); while [ $$(date +%s) -lt $$end ]; do \

@@ -5,6 +5,7 @@
     python -m world --seeds 17 --shrink    leave out acts and fates while it still fails
     python -m world --forever 3600         new seeds for so many seconds, from the first of --seeds on
     python -m world --mistake NAME ...     with a mistake planted into the engine
+    python -m world --survey --hard        which seed finds which of the planted mistakes, and how soon
 
 PYTHONHASHSEED has to be fixed for a seed to mean the same life; it is set here when it is not.
 """
@@ -13,6 +14,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Iterable
 
 REAL_TIME = time.monotonic
 
@@ -26,17 +28,23 @@ def main() -> int:
     parser.add_argument("--mistake", default="")
     parser.add_argument("--hard", action="store_true", help="short and hard: everything at once")
     parser.add_argument("--stop", action="store_true", help="end with the first failure")
+    parser.add_argument("--survey", action="store_true")
     parser.add_argument("--digests", action="store_true")
     said = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.execve(sys.executable, [sys.executable, "-m", "world", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
-    from world.mistakes import planted
+    from world.mistakes import MISTAKES, planted
     from world.shrink import shrunk
     from world.weather import Weather
     from world.world import Violation, World
 
     first, _, last = said.seeds.partition(":")
-    seeds = iter(range(int(first), int(last) if last else int(first) + 1))
+    all_seeds = range(int(first), int(last) if last else int(first) + 1)
+    if said.survey:
+        for name in MISTAKES:
+            print(f"{name:24} {_found(name, all_seeds, hard=said.hard)}", flush=True)
+        return 0
+    seeds = iter(all_seeds)
     if said.forever:
         seeds = iter(range(int(first), sys.maxsize))
     began = REAL_TIME()
@@ -64,6 +72,23 @@ def main() -> int:
                 print("\n".join(world.chronicle.lines))
     print(f"{count} worlds in {REAL_TIME() - began:.1f} s, failed: {failed}", flush=True)
     return 1 if failed else 0
+
+
+def _found(mistake: str, seeds: Iterable[int], *, hard: bool) -> str:
+    """By which seed a planted mistake is found, and as what."""
+    from world.mistakes import planted
+    from world.weather import Weather
+    from world.world import Violation, World
+
+    began = REAL_TIME()
+    with planted(mistake):
+        for seed in seeds:
+            try:
+                World(seed, weather=Weather.hard(seed) if hard else None).run()
+            except Violation as violation:
+                what = str(violation).splitlines()[1][:80]
+                return f"seed {seed:3} after {REAL_TIME() - began:5.1f} s: {what}"
+    return "not by these seeds (see `world/test_mistakes` and `node/test_traces`)"
 
 
 sys.exit(main())

@@ -40,6 +40,7 @@ class Fates:
                     self._refuse,
                     self._slow,
                     self._back_up,
+                    self._forget,
                 )
             )
             fate(place, dice)
@@ -100,6 +101,10 @@ class Fates:
     def _back_up(self, place: Place, dice: random.Random) -> None:
         if place.ready and place.life is not None and not place.life.dead:
             place.backup = index_of(place)
+
+    def _forget(self, place: Place, dice: random.Random) -> None:
+        if self._world.weather.forgetful and place.ready and place.node is not None:
+            self._world.forget(place, everything=dice.random() < 0.5)
 
     def _slow(self, place: Place, dice: random.Random) -> None:
         self._world.net.slow_s = dice.choice((0.0005, 0.005, 0.05))

@@ -20,13 +20,14 @@ from meerkat.disk.commit import Raced
 from meerkat.disk.root import Root
 from meerkat.disk.root import stat_of as stat_of_honestly
 from meerkat.disk.stage import Stage
-from meerkat.model.dot import Author, Vector
+from meerkat.model.dot import Author, Dot, Vector, knows
 from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart
 from meerkat.model.path import RelPath
 from meerkat.model.version import Base, Entry, Kind, Siblings
 from meerkat.node import ledger, opening, pull
 from meerkat.node.claims import Claims
 from meerkat.node.inward import Inward
+from meerkat.node.late import Late
 from meerkat.node.outward import Outward
 from meerkat.node.ports import Intent, Tx
 from meerkat.node.pull import Puller
@@ -229,6 +230,33 @@ def folders_swept(patches: pytest.MonkeyPatch) -> None:
     patches.setattr(commit, "remove_folder", remove_folder)
 
 
+def late_bytes_left(patches: pytest.MonkeyPatch) -> None:
+    """What is written late, through a handle opened before, stays in the trash."""
+    patches.setattr(Late, "_check", lambda self, kept, *, written: None)
+
+
+def floor_not_raised(patches: pytest.MonkeyPatch) -> None:
+    """Tombstones are forgotten, and no floor tells anybody."""
+
+    def forget_tombstones(tx: Tx, after: RelPath, limit: int, covered: Any) -> tuple[RelPath, int]:
+        page = tx.dead(after, limit)
+        count = 0
+        for path in page:
+            siblings = tx.siblings(path)
+            if tx.base(path) is None and not any(version.living for version in siblings.values()):
+                kept = {dot: each for dot, each in siblings.items() if not _covered(dot, covered)}
+                count += len(siblings) - len(kept)
+                tx.put_siblings(path, kept)
+                ledger.refresh(tx, path)
+        return (page[-1] if len(page) == limit else RelPath("")), count
+
+    patches.setattr(ledger, "forget_tombstones", forget_tombstones)
+
+
+def _covered(dot: Dot, vectors: Iterable[Vector]) -> bool:
+    return any(knows(vector, dot) for vector in vectors)
+
+
 _OF_RULES = (
     "silent_twin",
     "silent_tombstone",
@@ -266,6 +294,8 @@ _OF_ENGINE = (
     intents_after,
     always_adopting,
     folders_swept,
+    late_bytes_left,
+    floor_not_raised,
 )
 MISTAKES: dict[str, Plant] = {
     **{name: getattr(of_rules, name) for name in _OF_RULES},

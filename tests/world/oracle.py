@@ -33,6 +33,8 @@ class Oracle:
         self._reader = Reader()
         self._gone: set[str] = set()
         self._hopeless: set[str] = set()
+        self._there_at = 0.0
+        self._there: set[bytes] = set()
 
     def tree(self, place: Place) -> Tree:
         return self._reader.read(place.folder)
@@ -53,17 +55,22 @@ class Oracle:
         problem = node.hub.problem(path)
         if problem is None or problem.reason is not Reason.NO_SOURCE_ONLINE:
             return False
-        there = {
+        if self._there_at != self._world.loop.time():
+            self._there_at, self._there = self._world.loop.time(), self._everywhere()
+        wanted = {bytes(each.digest) for each in view.siblings(path).values() if each.kind is Kind.FILE}
+        if wanted <= self._there:
+            return False
+        self._hopeless.add(path)
+        return True
+
+    def _everywhere(self) -> set[bytes]:
+        """The digests of all files that there are on any disk."""
+        return {
             blake3(each.read_bytes()).digest()
             for place in self._world.places
             for each in place.folder.rglob("*")
             if each.is_file() and not each.is_symlink() and each.name != "index.db"
         }
-        wanted = {bytes(each.digest) for each in view.siblings(path).values() if each.kind is Kind.FILE}
-        if wanted <= there:
-            return False
-        self._hopeless.add(path)
-        return True
 
     def reckon(self, left: Tree | None, alone: Place | None) -> None:
         trees = {place.name: self._reader.read(place.folder) for place in self._world.places}
@@ -73,7 +80,7 @@ class Oracle:
             for name, tree in trees.items()
         }
         told.extend(f"G1: {line}" for line in differences(hoped)[:10])
-        if left is not None and alone is not None and not self._world.accidents:
+        if left is not None and alone is not None and not self._world.accidents and not self._world.refusals:
             told.extend(f"lonely: {line}" for line in differences({"left": left, **trees})[:10])
         in_trees: set[str] = set()
         in_trashes: set[str] = set()

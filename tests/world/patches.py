@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from e2e import torture
 from world.loop import LIFE, Died
 
+from meerkat.core import hold, merge
 from meerkat.disk import commit, platform, scan
 from meerkat.node import inward, outward, pull
 from meerkat.node import node as node_module
@@ -52,6 +53,10 @@ def installed(world: "World") -> Iterator[None]:
     if not fine_times(world.base):  # then an equal lstat proves nothing here, where years pass in a moment
         for module in (scan, commit):
             patch(module, "RACY_WINDOW_NS", 1 << 62)
+    patch(merge, "HIST_MARKS_MAX", world.weather.marks)
+    if world.weather.holding:
+        patch(hold, "HOLD_FILES_MIN", 4)
+        patch(hold, "HOLD_EMPTIED_FILES_MIN", 2)
     if world.weather.tight:
         patch(pull, "ENTRIES_PER_PART_MAX", 2)
         patch(pull, "ENTRIES_ASIDE_MIN", 3)
@@ -102,7 +107,8 @@ class _Listener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         life = LIFE.get()
-        self._world.chronicle.note(f"  {life}| {record.getMessage()}")
+        said = record.getMessage().replace(str(self._world.base), "")  # which has another name in each run
+        self._world.chronicle.note(f"  {life}| {said}")
         if record.exc_info and record.exc_info[1] is not None and not (life is not None and life.dead):
             error = record.exc_info[1]
             if not isinstance(error, Died):

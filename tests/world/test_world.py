@@ -1,42 +1,20 @@
-"""The seeded world in small: some seeds of every weather, the same seed twice, and mistakes that must be found.
+"""The seeded world in small: some seeds of every weather, short and hard lives, and the same seed twice.
 
-Each part runs in a process of its own, because the order of sets is fixed for a process at its start, and a seed means
-the same life only where that order is the same. `make soak` runs new seeds for as long as one likes.
+About two minutes of one core, together with the lives of `test_mistakes`. WORLD_SEEDS=50 lives so many in each part;
+`make soak` runs new seeds for as long as one likes.
 """
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from world.lives import lived
 from world.patches import fast_folder, fine_times
 
-TESTS = Path(__file__).resolve().parent.parent
-SEEDS_A_PART = int(os.environ.get("WORLD_SEEDS", "5"))
+SEEDS_A_PART = int(os.environ.get("WORLD_SEEDS", "3"))
 FIRST = int(os.environ.get("WORLD_FIRST", "0"))
 PARTS = 4
 
-# Minutes of work on two cores: asked for by name, until their time and their verdict are known on a quiet machine.
-pytestmark = [
-    pytest.mark.world,
-    pytest.mark.skipif("WORLD_SEEDS" not in os.environ, reason="set WORLD_SEEDS (5, say) to live seeded worlds"),
-]
-
-
-def lived(*options: str) -> subprocess.CompletedProcess[str]:
-    """What `python -m world` says."""
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "PYTHONHASHSEED": "0"}
-    environment.pop("MEERKAT_DIR", None)
-    return subprocess.run(
-        [sys.executable, "-m", "world", *options],
-        env=environment,
-        cwd=TESTS,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+pytestmark = pytest.mark.world
 
 
 @pytest.mark.timeout(600)

@@ -3,6 +3,8 @@
 import random
 from dataclasses import dataclass
 
+from meerkat.model.limits import HIST_MARKS_MAX
+
 
 @dataclass(frozen=True)
 class Weather:
@@ -14,6 +16,9 @@ class Weather:
         lost: share of the watch's events that never come.
         tight: batches and parts hold a few things only, so that all of them come in several.
         accidents: indexes are lost, or older ones come back.
+        forgetful: now and then much time passes at one node, and it forgets tombstones.
+        holding: few deletions are many here, and somebody has to agree to them.
+        marks: how many superseded contents a version remembers.
     """
 
     nodes: int
@@ -31,6 +36,9 @@ class Weather:
     doubling: float
     tight: bool
     accidents: bool
+    forgetful: bool = False
+    holding: bool = False
+    marks: int = HIST_MARKS_MAX
 
     @classmethod
     def of(cls, dice: random.Random) -> "Weather":
@@ -50,7 +58,11 @@ class Weather:
             fallback=fallback,
             doubling=dice.choice((0.0, 0.2)),
             tight=dice.random() < 0.5,
-            accidents=dice.random() < 0.25,
+            accidents=(accidents := dice.random() < 0.25),
+            # Who loses its index after others have forgotten a deletion brings the file back: nothing remembers it.
+            forgetful=dice.random() < 0.35 and not accidents,
+            holding=dice.random() < 0.25,
+            marks=dice.choice((HIST_MARKS_MAX, HIST_MARKS_MAX, 3)),
         )
 
     @classmethod
@@ -72,5 +84,7 @@ class Weather:
             fallback=False,
             doubling=0.1,
             tight=True,
-            accidents=dice.random() < 0.3,
+            accidents=(accidents := dice.random() < 0.3),
+            forgetful=dice.random() < 0.5 and not accidents,
+            marks=dice.choice((HIST_MARKS_MAX, 3)),
         )

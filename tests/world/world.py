@@ -14,7 +14,7 @@ import random
 import shutil
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,15 @@ from meerkat.disk.root import Root
 from meerkat.disk.scan import Skip
 from meerkat.disk.watch import OnEvent
 from meerkat.model.config import Settings
+from meerkat.model.fault import Fault
 from meerkat.model.ids import PoolId
+from meerkat.model.limits import TOMBSTONE_AGE_S_MAX, TOMBSTONE_AGE_S_MIN
 from meerkat.model.path import MARKER, RelPath
+from meerkat.node import oblivion
 from meerkat.node.home import open_home
 from meerkat.node.node import Node
 from meerkat.node.surroundings import Surroundings
+from meerkat.store.errors import IndexUnavailable
 from meerkat.store.roster import RosterStore
 from meerkat.wire import rosterops
 from meerkat.wire.invite import InviteSecret
@@ -76,7 +80,10 @@ class World:
         self.oracle = Oracle(self)
         self.fates = Fates(self)
         self.accidents = 0
+        self.refusals = 0
+        self._years_s = 0.0
         self.power_due: set[Life] = set()
+        self._asked: set[asyncio.Task[None]] = set()
 
     # ---- running
 
@@ -201,7 +208,11 @@ class World:
         home = open_home(place.folder)
         try:
             settings = Settings(
-                str(place.folder), listen=place.machine.address, name=place.name, rescan_interval_s=RESCAN_S, hold=False
+                str(place.folder),
+                listen=place.machine.address,
+                name=place.name,
+                rescan_interval_s=RESCAN_S,
+                hold=self.weather.holding,
             )
             around = Surroundings(
                 SimulatedNetwork(self.net, place.machine), self._make_watch(place), lambda folder, handle: NoDoors()
@@ -311,6 +322,55 @@ class World:
         place.node = None
         place.watch = None
 
+    # ---- what people ask of a node
+
+    def ask(self, place: Place, what: Coroutine[Any, Any, object]) -> None:
+        """Have it done within the node's present life."""
+        life = place.life
+        assert life is not None
+        context = copy_context()
+        context.run(LIFE.set, life)
+        self._asked.add(asked := self.loop.create_task(self._answered(place, life, what), context=context))
+        asked.add_done_callback(self._asked.discard)
+
+    async def _answered(self, place: Place, life: Life, what: Coroutine[Any, Any, object]) -> None:
+        try:
+            await what
+        except (Fault, IndexUnavailable) as error:
+            self.chronicle.note(f"{life} answers: {error}")
+        except Exception as error:
+            if not life.dead and place.life is life and not place.stop.is_set():
+                self.violations.append(f"{life} was asked: {''.join(traceback.format_exception(error))}")
+
+    def forget(self, place: Place, *, everything: bool) -> None:
+        """Much time passes at this node: it forgets what all members have known for long, or whatever they know."""
+        node = place.node
+        assert node is not None
+        self.chronicle.note(f"fate {place.life} forgets{' everything' if everything else ''}")
+        before_s = self._years_s
+        self._years_s += (TOMBSTONE_AGE_S_MAX if everything else TOMBSTONE_AGE_S_MIN) + 1.0
+
+        async def forget(after_s: float = self._years_s) -> None:
+            for now_s in (before_s, after_s):
+                await oblivion.forget(node.books, node.gossip.known_to(node.registry.members()), now_s)
+
+        self.ask(place, forget())
+
+    def _agree(self, place: Place) -> None:
+        """Somebody looks at what is held, and lets it go or has it back."""
+        node = place.node
+        if node is None or not place.ready or not node.holds.any or self._asked or self.dice.random() < 0.5:
+            return
+        with node.books.snapshot() as view:
+            number = min(hold.id for hold in view.holds())
+        if self.weather.lonely or self.dice.random() < 0.5:
+            self.chronicle.note(f"{place.name} allows {number}")
+            self.ask(place, node.holds.allow(number))
+        else:
+            self.refusals += 1
+            self.chronicle.note(f"{place.name} rejects {number}")
+            self.ask(place, node.holds.reject(number))
+
     # ---- madness
 
     def may(self, key: str) -> bool:
@@ -413,6 +473,7 @@ class World:
                     place.life.doomed_at = 0
                 if place.life is None:
                     self.start(place)
+                self._agree(place)
             if self.loop.time() - began > QUIET_MOST_S:
                 self.violations.append(f"G1: the pool does not come to rest: {self._why_not()}")
                 self._ensure_well()
@@ -431,11 +492,14 @@ class World:
                 return f"{place.name} is recovering"
             with node.books.snapshot() as view:
                 pending = view.pending(RelPath(""), 1000)
-                if self.accidents:
+                held = view.holds()
+                if self.accidents or self.refusals:
                     pending = [path for path in pending if not self.oracle.is_hopeless(node, view, path)]
             if pending:
                 problems = [(each.path, each.reason.value, each.text) for each in node.hub.problems()]
                 return f"{place.name} has pending {pending[:5]}, problems {problems[:5]}"
+            if held:
+                return f"{place.name} holds {held}"
             if node.inward.busy or node.outward.busy or not node.puller.level:
                 return f"{place.name} is busy"
             if len(node.peers.linked()) != len(self.places) - 1:
