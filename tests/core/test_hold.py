@@ -10,6 +10,7 @@ from meerkat.model.limits import (
     HOLD_GATHER_PATHS_MAX,
     HOLD_GATHER_S_MAX,
     HOLD_QUIET_S,
+    HOLD_RUN_S,
     HOLD_WINDOW_S,
 )
 from meerkat.model.path import RelPath
@@ -69,7 +70,7 @@ def test_what_is_there_again_is_not_judged() -> None:
     gathering = Gathering()
     gathering.add(files(0, 3), 1.0)
     gathering.forget([RelPath("f1"), RelPath("other")])
-    assert list(gathering.take()) == ["f0", "f2"]
+    assert list(gathering.take(2.0)) == ["f0", "f2"]
     assert gathering.due_at() is None
 
 
@@ -83,3 +84,43 @@ def test_what_was_told_counts_for_a_while() -> None:
     assert gathering.told(100.0 + HOLD_WINDOW_S) == 7
     assert gathering.told(100.5 + HOLD_WINDOW_S) == 1
     assert gathering.told(200.0) == 0
+
+
+def gone_in_parts(total: int, rate: int) -> int:
+    """A tree is removed at so many files a second; how many the pool was told of."""
+    gathering, told, held = Gathering(), 0, 0
+    for second, first in enumerate(range(0, total, rate)):
+        gathering.add(files(first, min(rate, total - first)), float(second))
+        for now in (second + 0.1, second + 0.3) if first + rate >= total else (second + 0.1,):
+            due_at = gathering.due_at()
+            if due_at is not None and due_at <= now:
+                lost = gathering.take(now)
+                if is_mass(len(lost), gathering.told(now), total - told - held):
+                    held += len(lost)
+                else:
+                    gathering.tell(lost, now)
+                    told += len(lost)
+    assert told + held == total
+    return told
+
+
+@pytest.mark.parametrize(("total", "rate"), [(1_000_000, 20_000), (1_000_000, 3_000), (60_000, 200), (25_000, 5_000)])
+def test_a_tree_that_goes_in_parts_is_held(total: int, rate: int) -> None:
+    """However large it is, and wherever the bounds cut: the pool never hears of more than half."""
+    assert 2 * gone_in_parts(total, rate) <= total
+
+
+def test_what_was_told_before_a_cut_counts_for_longer() -> None:
+    """What a bound cut off belongs to what follows; what ended by itself does not, and neither counts for ever."""
+    gathering = Gathering()
+    gathering.add(files(0, 30), 0.0)
+    gathering.add(files(30, 30), HOLD_GATHER_S_MAX)
+    gathering.tell(gathering.take(HOLD_GATHER_S_MAX), HOLD_GATHER_S_MAX)
+    assert gathering.told(HOLD_GATHER_S_MAX + HOLD_WINDOW_S + 1) == 60
+    assert gathering.told(HOLD_GATHER_S_MAX + HOLD_RUN_S + 1) == 0
+    gathering.add(files(0, 30), 1000.0)
+    gathering.tell(gathering.take(1000.0 + HOLD_QUIET_S), 1000.0 + HOLD_QUIET_S)
+    assert gathering.told(1001.0 + HOLD_QUIET_S + HOLD_WINDOW_S) == 0
+    gathering.add(files(0, 30), 2000.0)
+    gathering.tell(gathering.take(2000.0), 2000.0)  # by a scan, which knows when it has seen everything
+    assert gathering.told(2001.0 + HOLD_WINDOW_S) == 0

@@ -76,6 +76,20 @@ def test_an_emptied_folder_is_held_over_a_restart_and_rejected(pool: Pool, pair:
     assert pool.cli("holds", "allow", str(hold["id"]), "--folder", one).exit == 4
 
 
+def test_killed_while_it_gathers_nothing_was_told(pool: Pool, pair: tuple[Node, Node]) -> None:
+    """Whether it had judged or not: the next start holds what is gone, and the others have everything."""
+    one, two = pair
+    before = pool.reader.read(two.folder)
+    shutil.rmtree(one.path("photos"))
+    pool.kill9(one)
+    pool.restart(one)
+    hold = the_hold(pool, one)
+    assert hold["paths"] == FILES + 4
+    assert pool.reader.read(two.folder) == before
+    pool.ask("holds", "reject", str(hold["id"]), "--folder", one)
+    assert pool.wait_equal() == before
+
+
 def test_files_that_come_back_end_it(pool: Pool, pair: tuple[Node, Node], tmp_path: Path) -> None:
     """What was only away (an unmounted disk) is taken as it is, edits of others included; nothing is deleted."""
     one, two = pair

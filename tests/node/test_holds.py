@@ -128,6 +128,28 @@ def test_what_others_do_meanwhile_ends_the_question(tmp_path: Path) -> None:
     run(tmp_path, scene)
 
 
+def test_what_is_left_beside_a_hold_is_not_told_unasked(tmp_path: Path) -> None:
+    """What is held is not there: most of the rest is most of what this disk has. A few of the rest may go."""
+
+    async def scene(ada: Rooms) -> None:
+        for number in range(COUNT - 2):
+            ada.put(f"e/{number:02}", b"another %d" % number)
+        await ada.scan()
+        first = await lose(ada)
+        for number in range(5):
+            (ada.folder / f"e/{number:02}").unlink()
+        await ada.scan()
+        assert [each["id"] for each in await ada.holds.listed()] == [first]
+        assert await living(ada) == 2 * COUNT - 7
+        shutil.rmtree(ada.folder / "e")
+        await ada.scan()
+        second = await ada.holds.listed()
+        assert [each["paths"] for each in second] == [COUNT + 1, COUNT - 7 + 1]
+        assert await living(ada) == 2 * COUNT - 7
+
+    run(tmp_path, scene)
+
+
 def test_a_moved_folder_is_not_held(tmp_path: Path) -> None:
     """What is there under another name is not lost."""
 

@@ -6,6 +6,7 @@ moved elsewhere is no loss, and if the rest is most of the tree, or all of it, n
 Pure: time is an argument (monotonic seconds), the moment to judge is an answer.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 from meerkat.model.limits import (
@@ -16,6 +17,7 @@ from meerkat.model.limits import (
     HOLD_GATHER_PATHS_MAX,
     HOLD_GATHER_S_MAX,
     HOLD_QUIET_S,
+    HOLD_RUN_S,
     HOLD_WINDOW_S,
 )
 from meerkat.model.path import RelPath
@@ -30,15 +32,17 @@ class Gathering:
 
     def __init__(self) -> None:
         self.paths: dict[RelPath, bool] = {}
-        self._told: dict[RelPath, float] = {}  # oldest first
+        self._told: dict[RelPath, float] = {}  # until when it counts
+        self._beyond: list[tuple[float, int]] = []  # more of those than there is room for: until when, and how many
+        self._cut = False  # what was taken last was not the end of it
         self._first = 0.0
         self._last = 0.0
 
     def told(self, now: float) -> int:
-        """Files whose going was told within the window, and which are not there again."""
-        for path in [path for path, at in self._told.items() if now - at > HOLD_WINDOW_S]:
-            del self._told[path]
-        return len(self._told)
+        """Files whose going was told a moment ago, or as part of a deletion that went on, and not there again."""
+        self._told = {path: until for path, until in self._told.items() if until >= now}
+        self._beyond = [(until, count) for until, count in self._beyond if until >= now]
+        return len(self._told) + sum(count for _, count in self._beyond)
 
     def add(self, gone: Iterable[tuple[RelPath, bool]], now: float) -> None:
         """These were seen to be gone: path, and whether a file or a link stood there."""
@@ -65,16 +69,26 @@ class Gathering:
             return min(self._last + HOLD_FEW_QUIET_S, self._first + HOLD_FEW_S_MAX)
         return min(self._last + HOLD_QUIET_S, self._first + HOLD_GATHER_S_MAX)
 
-    def take(self) -> dict[RelPath, bool]:
+    def take(self, now: float) -> dict[RelPath, bool]:
         """Everything that waits, to be judged; nothing waits any more."""
+        due_at, full = self.due_at(), len(self.paths) >= HOLD_GATHER_PATHS_MAX
+        many = len(self.paths) > HOLD_FILES_MIN
+        self._cut = many and due_at is not None and due_at <= now and (full or now < self._last + HOLD_QUIET_S)
         taken, self.paths = self.paths, {}
         return taken
 
     def tell(self, paths: Iterable[RelPath], now: float) -> None:
-        """These files of what waited are told now; they were no accident by themselves."""
-        self._told.update(dict.fromkeys(paths, now))
-        while len(self._told) > HOLD_GATHER_PATHS_MAX:
-            del self._told[next(iter(self._told))]
+        """These files of what was taken last are told now; they were no accident by themselves.
+
+        If a bound had cut them off from what follows, they count for longer: otherwise a large tree would go in parts,
+        each of them too little to be held.
+        """
+        until = now + (HOLD_RUN_S if self._cut else HOLD_WINDOW_S)
+        fresh = dict.fromkeys(paths, until)
+        if len(self._told) + len(fresh) > HOLD_GATHER_PATHS_MAX:
+            self._beyond.extend(Counter(self._told.values()).items())
+            self._told = {}
+        self._told.update(fresh)
 
 
 def is_mass(lost: int, told: int, files: int) -> bool:
@@ -83,7 +97,8 @@ def is_mass(lost: int, told: int, files: int) -> bool:
     Args:
         lost: files gone and not moved.
         told: files whose going was told just before.
-        files: how many the pool has, the lost ones among them, those told not.
+        files: how many the pool has, the lost ones among them; neither those told nor those that are held already, or
+            what is left beside a hold could go unasked.
     """
     gone, before = lost + told, files + told
     if not lost:

@@ -184,6 +184,7 @@ HOLD_FEW_QUIET_S = 0.06  # a lone deletion waits so long: most of a tree that is
 HOLD_FEW_S_MAX = 0.5  # a few deletions wait at most so long for each other
 HOLD_QUIET_S = 0.25  # no further file has gone for so long: judge
 HOLD_GATHER_S_MAX = 30.0  # judge at the latest
+HOLD_RUN_S = 600.0  # what was told of a deletion that went on counts so long: a slower one is no accident
 HOLD_GATHER_PATHS_MAX = 200_000  # paths that wait in memory
 HELD_PAGE_PATHS = 1000  # held paths dealt with in one transaction
 MORSEL_BYTES_MAX = 8 * KIB  # content of so small a file may ride with its entry

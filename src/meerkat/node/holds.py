@@ -16,6 +16,7 @@ from meerkat.model.index import Hold
 from meerkat.model.limits import HELD_PAGE_PATHS
 from meerkat.model.path import RelPath, tree_key
 from meerkat.model.problem import Problem, Reason
+from meerkat.model.version import Kind
 from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.hub import Hub, now_text
@@ -43,6 +44,7 @@ class Holds:
         self._enabled = enabled
         self._gathering = Gathering()
         self._shown: set[int] = set()
+        self._held_files = 0
         self.look: Callable[[list[RelPath]], Awaitable[None]]
 
     # ---- outward asks
@@ -75,14 +77,14 @@ class Holds:
 
     async def judge(self) -> None:
         """What was gathered: told, or held."""
-        gone = self._gathering.take()
+        gone = self._gathering.take(self._now())
         if not gone:
             return
         moved = await self._books.read(partial(_moved, gone))
         told = self._gathering.told(self._now())
         lost = [path for path, is_file in gone.items() if is_file and path not in moved]
         files = self._books.files - len(moved)
-        if is_mass(len(lost), told, files):
+        if is_mass(len(lost), told, files - self._held_files):
             held = [path for path in gone if path not in moved]
             number = await self._books.write(lambda tx: tx.open_hold(sorted(held, key=tree_key), files + told))
             log.warning("%d of %d files are gone: held until a person agrees (hold %d)", len(lost), files, number)
@@ -103,7 +105,7 @@ class Holds:
 
     async def refresh(self) -> None:
         """Show what is held now: one problem for each hold."""
-        found = await self._books.read(lambda view: [(hold, _common(view.held(hold.id))) for hold in view.holds()])
+        found, self._held_files = await self._books.read(_overview)
         shown = {hold.id: self._problem(hold, common) for hold, common in found}
         for number in self._shown - shown.keys():
             self._hub.tell("hold.closed", id=number)
@@ -197,6 +199,16 @@ class Holds:
 def _key(number: int) -> str:
     """Where the hub keeps the hold's problem: under no path, for a look at that path must not heal it."""
     return f"\0hold {number}"
+
+
+def _overview(view: View) -> tuple[list[tuple[Hold, RelPath]], int]:
+    """Each hold with the folder that it is about, and how many files are held in all."""
+    found, files = [], 0
+    for hold in view.holds():
+        paths = view.held(hold.id)
+        found.append((hold, _common(paths)))
+        files += sum((base := view.base(path)) is not None and base.content.kind is not Kind.FOLDER for path in paths)
+    return found, files
 
 
 def _release(paths: Sequence[RelPath], tx: Tx) -> None:
