@@ -90,7 +90,8 @@ def test_rot_is_healed_and_never_spreads(pool: Pool) -> None:
 
 
 def test_rot_is_found_by_whoever_asks(pool: Pool) -> None:
-    """A newcomer asks both: it gets sound bytes only, and the node that could not give them heals itself."""
+    """A newcomer that asks gets no rotten bytes; the node that could not give them knows, and heals itself from whoever
+    has sound ones as soon as it is there."""
     one = pool.start("one")
     two = pool.join("two", one)
     one.path("large").write_bytes(LARGE)
@@ -99,9 +100,11 @@ def test_rot_is_found_by_whoever_asks(pool: Pool) -> None:
     rot(two, "large", 1_000_000)
     pool.restart(two)
     pool.wait_linked(one, two)
-    pool.freeze(one)
+    pool.stop(one)
     three = pool.join("three", two)
-    pool.thaw(one)
+    pool.until("two knows of its rot", lambda: "large" in [each["path"] for each in pool.status(two)["problems"]])
+    assert not three.path("large").exists()
+    pool.restart(one)
     pool.until("it has come", lambda: three.path("large").exists())
     assert three.path("large").read_bytes() == LARGE
     pool.until("healed without being told to", lambda: two.path("large").read_bytes() == LARGE)
