@@ -288,6 +288,29 @@ def _become(path: Path, kind: str) -> None:
             path.symlink_to("target")
 
 
+def test_kinds_become_each_other(pool: Pool, pair: tuple[Node, Node]) -> None:
+    """Every kind becomes every other kind, on a live pool, from either side."""
+    one, two = pair
+    one.path("target").mkdir()
+    one.path("target/kept").write_text("behind a link\n")
+    cases = [(old, new) for old in FLIPS for new in FLIPS if old != new]
+    for old, new in cases:
+        _become(one.path(f"{old} to {new}"), old)
+    pool.wait_equal()
+    for number, (old, new) in enumerate(cases):
+        _become((one if number % 2 else two).path(f"{old} to {new}"), new)
+    pool.wait_settled()
+    tree = pool.wait_equal()
+    kinds = {"file": "file", "folder": "folder", "full folder": "folder", "link": "link", "link to a folder": "link"}
+    for old, new in cases:
+        name = f"{old} to {new}"
+        assert tree[name].kind == kinds[new], name
+        assert (f"{name}/deep/f" in tree) == (new == "full folder"), name
+    assert not [name for name in tree if ".conflict-" in name]
+    assert two.path("target/kept").read_text() == "behind a link\n"
+    assert os.listdir(two.path("target")) == ["kept"]
+
+
 def test_kinds_become_others_while_the_old_is_edited(pool: Pool, pair: tuple[Node, Node]) -> None:
     """One turns a thing into another kind while the other, apart, edits the old thing: the edit is kept, once."""
     one, two = pair
@@ -372,6 +395,40 @@ def _text(node: Node, name: str) -> str:
 # ---- moves
 
 
+def test_swaps_chains_and_quick_returns(pool: Pool, pair: tuple[Node, Node]) -> None:
+    """Swapped names, chains of renames, renames over something and a file deleted and made again at once end exactly
+    as they ended, and what was overwritten lies in the other's trash."""
+    one, two = pair
+    for name in ("a", "b", "f", "g", "over", "under", "again"):
+        one.path(name).write_text(f"{name}\n")
+    for name in ("left", "right"):
+        one.path(name).mkdir()
+        for number in range(5):
+            one.path(f"{name}/{number}").write_text(f"{name} {number}\n")
+    pool.wait_equal()
+    os.rename(one.path("a"), one.path("tmp"))
+    os.rename(one.path("b"), one.path("a"))
+    os.rename(one.path("tmp"), one.path("b"))
+    os.rename(one.path("g"), one.path("h"))
+    os.rename(one.path("f"), one.path("g"))
+    os.replace(one.path("over"), one.path("under"))
+    os.unlink(one.path("again"))
+    one.path("again").write_text("again, another\n")
+    os.rename(one.path("left"), one.path("swap"))
+    os.rename(one.path("right"), one.path("left"))
+    os.rename(one.path("swap"), one.path("right"))
+    tree = pool.wait_equal()
+    assert {name for name in tree if "/" not in name} == {"a", "b", "g", "h", "under", "again", "left", "right"}
+    shown = {name: two.path(name).read_text() for name in ("a", "b", "g", "h", "under", "again", "left/3", "right/3")}
+    assert shown == {
+        "a": "b\n", "b": "a\n", "g": "f\n", "h": "g\n", "under": "over\n", "again": "again, another\n",
+        "left/3": "right 3\n", "right/3": "left 3\n",
+    }  # fmt: skip
+    kept = [path.read_text() for path in (two.folder / ".meerkat/trash").rglob("*") if path.is_file()]
+    assert "under\n" in kept
+    assert pool.ask("conflicts", one) == []
+
+
 def test_two_folders_moved_into_each_other(pool: Pool, pair: tuple[Node, Node]) -> None:
     """One moves x into y while the other moves y into x: no circle, no file lost, and both agree."""
     one, two = pair
@@ -427,4 +484,34 @@ def test_save_dances(pool: Pool, pair: tuple[Node, Node]) -> None:
                 at.write_text(text)
         assert set(pool.wait_equal()) == {"text"}
         assert two.path("text").read_text() == text
+    assert pool.ask("conflicts", one) == []
+
+
+def test_a_git_work_tree_stays_sound(pool: Pool, pair: tuple[Node, Node]) -> None:
+    """A repository with its objects, locks and packs comes over whole, and is worked on from either side in turn."""
+    one, two = pair
+
+    def git(node: Node, *words: str) -> str:
+        command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false", *words]
+        at = node.path("work")
+        return subprocess.run(command, cwd=at, check=True, capture_output=True, text=True).stdout
+
+    one.path("work").mkdir()
+    git(one, "init", "-q")
+    for number in range(20):
+        one.path(f"work/f{number}").write_text(f"{number}\n" * 10)
+    git(one, "add", ".")
+    git(one, "commit", "-qm", "first")
+    for number in range(3):
+        one.path("work/f0").write_text(f"commit {number}\n")
+        git(one, "commit", "-qam", f"commit {number}")
+    pool.wait_equal()
+    assert git(two, "rev-parse", "HEAD") == git(one, "rev-parse", "HEAD")
+    git(two, "fsck", "--strict")
+    two.path("work/f1").write_text("by two\n")
+    git(two, "commit", "-qam", "by two")
+    git(two, "gc", "-q")
+    pool.wait_equal()
+    git(one, "fsck", "--strict")
+    assert git(one, "log", "--format=%s", "-1") == "by two\n"
     assert pool.ask("conflicts", one) == []

@@ -10,6 +10,7 @@ from node_rooms import Rooms, file_version, path, tombstone
 
 from meerkat.model.fault import Fault
 from meerkat.model.problem import Reason
+from meerkat.model.version import Kind
 
 COUNT = 30
 
@@ -159,5 +160,33 @@ def test_a_moved_folder_is_not_held(tmp_path: Path) -> None:
         assert await ada.holds.listed() == []
         assert await living(ada) == COUNT
         assert (await ada.books.read(lambda view: view.totals())).folders == 1
+
+    run(tmp_path, scene)
+
+
+def test_what_replaces_a_folder_is_told_with_what_was_in_it(tmp_path: Path) -> None:
+    """Until the deletions are judged, the new file is not told either: it would lose to the folder that they imply."""
+
+    async def scene(ada: Rooms) -> None:
+        ada.put("e/deep/f", b"deep")
+        ada.put("e/g", b"in it")
+        await ada.scan()
+        shutil.rmtree(ada.folder / "e")
+        ada.put("e", b"a file now")
+        before = dict(ada.books.context)
+        judge = ada.holds.judge
+        judged = []
+
+        async def look_first() -> None:
+            judged.append(dict(ada.books.context) == before)
+            await judge()
+
+        ada.holds.judge = look_first  # type: ignore[method-assign]
+        await ada.scan()
+        assert judged == [True], "nothing was told before the judgement"
+        assert [each.kind for each in await ada.living("e")] == [Kind.FILE]
+        for name in ("e/deep/f", "e/deep", "e/g"):
+            assert await ada.living(name) == []
+        assert await ada.holds.listed() == []
 
     run(tmp_path, scene)

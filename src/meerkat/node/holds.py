@@ -43,23 +43,27 @@ class Holds:
         self._hub = hub
         self._enabled = enabled
         self._gathering = Gathering()
+        self._replaced: set[RelPath] = set()  # among what is gathered: no deletion itself, so never held
         self._shown: set[int] = set()
         self._held_files = 0
         self.look: Callable[[list[RelPath]], Awaitable[None]]
 
     # ---- outward asks
 
-    def withheld(self, gone: Iterable[tuple[RelPath, bool]]) -> set[RelPath]:
+    def withheld(self, gone: Iterable[tuple[RelPath, bool]], replaced: Iterable[RelPath] = ()) -> set[RelPath]:
         """Which of these deletions are not to be recorded now.
 
         Args:
             gone: path, and whether it was a file or a link that stood there.
+            replaced: where a folder of some of them stood, and something else stands now: told with them.
         """
         gone = list(gone)
         if not self._enabled or not gone:
             return set()
-        self._gathering.add(gone, self._now())
-        return {path for path, _ in gone}
+        replaced = set(replaced)
+        self._gathering.add([*gone, *((path, False) for path in replaced)], self._now())
+        self._replaced |= replaced
+        return {path for path, _ in gone} | replaced
 
     def seen(self, paths: Iterable[RelPath]) -> None:
         """Something stands there (again)."""
@@ -78,6 +82,8 @@ class Holds:
     async def judge(self) -> None:
         """What was gathered: told, or held."""
         gone = self._gathering.take(self._now())
+        replaced = self._replaced.intersection(gone)
+        self._replaced -= replaced
         if not gone:
             return
         moved = await self._books.read(partial(_moved, gone))
@@ -85,12 +91,12 @@ class Holds:
         lost = [path for path, is_file in gone.items() if is_file and path not in moved]
         files = self._books.files - len(moved)
         if is_mass(len(lost), told, files - self._held_files):
-            held = [path for path in gone if path not in moved]
+            held = [path for path in gone if path not in moved and path not in replaced]
             number = await self._books.write(lambda tx: tx.open_hold(sorted(held, key=tree_key), files + told))
             log.warning("%d of %d files are gone: held until a person agrees (hold %d)", len(lost), files, number)
             self._hub.tell("hold.opened", id=number, files=len(lost), total=files + told)
             await self.refresh()
-            gone = {path: is_file for path, is_file in gone.items() if path in moved}
+            gone = {path: is_file for path, is_file in gone.items() if path in moved or path in replaced}
         else:
             self._gathering.tell(lost, self._now())
         await self._look_at(list(gone))

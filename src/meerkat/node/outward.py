@@ -303,8 +303,8 @@ class Outward:
                 return missed
             if any(sight.base is None for sight in sights):
                 self._ensure_marker()
-                if not judged and not adopting:
-                    sights = await self._sifted(dict(known), sights)
+            if not judged and not adopting:
+                sights = await self._sifted(dict(known), sights)
             self._holds.seen(sight.path for sight in sights if sight.base is not None)
             written = await self._books.write(partial(self._record, sights, adopting))
             missed += await self._stranded(dict(known), sights, planned)
@@ -323,16 +323,27 @@ class Outward:
         return ledger.record(tx, sights, adopting=adopting)
 
     async def _sifted(self, known: dict[RelPath, Base | None], sights: list[Sight]) -> list[Sight]:
-        """Without the deletions that have to wait until it is seen how many there are."""
+        """Without the deletions that have to wait until it is seen how many there are.
+
+        What stands where a folder was waits with what was in the folder: told before, it would meet a folder that is
+        implied by contents still living, lose to it, and end as a conflict copy (R3)."""
         gone = []
+        replaced = []
         for sight in sights:
             before = known.get(sight.path)
             if sight.base is None and before is not None:
                 gone.append((sight.path, before.content.kind is not Kind.FOLDER))
+            elif before is not None and before.content.kind is Kind.FOLDER and _is_other_kind(sight.base):
+                replaced.append(sight.path)
+        if replaced:
+            below = await self._books.read(partial(_below, replaced))
+            known_gone = {path for path, _ in gone}
+            gone += [each for each in below if each[0] not in known_gone]
         if self._holds.any:
             judged = await self._books.read(lambda view: {path for path, _ in gone if view.is_held(path)})
             gone = [each for each in gone if each[0] not in judged]
-        withheld = self._holds.withheld(gone)
+        waiting = [top for top in replaced if any(is_below(path, top) for path, _ in gone)]
+        withheld = self._holds.withheld(gone, waiting)
         if withheld:
             self._wake.set()
         return [sight for sight in sights if sight.path not in withheld]
@@ -436,3 +447,15 @@ def _is_other_folder(before: Base | None, now: Base | None) -> bool:
     if before is None or before.content.kind is not Kind.FOLDER:
         return False
     return now is None or now.content.kind is not Kind.FOLDER or now.stat.inode != before.stat.inode
+
+
+def _is_other_kind(now: Base | None) -> bool:
+    """True when something stands there that is no folder."""
+    return now is not None and now.content.kind is not Kind.FOLDER
+
+
+def _below(tops: list[RelPath], view: View) -> list[tuple[RelPath, bool]]:
+    """What was last seen in these folders: path, and whether it was a file or a link."""
+    return [
+        (path, base.content.kind is not Kind.FOLDER) for top in tops for path, base in view.bases(top) if path != top
+    ]
