@@ -24,7 +24,7 @@ POLL_S = 0.05
 def down(folder: str | None, as_json: bool) -> None:
     """Stop the node of a folder; it stays a member."""
     found = find_folder(folder)
-    result = ask.call(found, "down", {})
+    result = ask.call(found, "down", {}, timeout_s=STOP_TIMEOUT_S)  # its end may swallow its answer
     await_stop(found, result.get("pid") if isinstance(result, dict) else None)
     if as_json:
         print_json(result)
