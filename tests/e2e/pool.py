@@ -227,6 +227,10 @@ class Pool:
     def destroy(self, node: Node) -> None:
         """A node's machine is gone for good, its disk with it."""
         self.kill9(node)
+        self.destroy_folder(node)
+
+    def destroy_folder(self, node: Node) -> None:
+        """The disk of a node that does not run is gone for good."""
         shutil.rmtree(node.folder)
         node.gone = True
 

@@ -28,7 +28,7 @@ def tx() -> Iterator[Transaction]:
 
 
 def file(number: int, *, origin: str = "") -> Version:
-    return Version(Kind.FILE, number, TIME_NS, 0o644, Digest(bytes([number]) * 32), origin=origin)
+    return Version(Kind.FILE, number, TIME_NS, 0o644, Digest(bytes([number]) * 32), weak=bool(origin), origin=origin)
 
 
 def dot(node: NodeId, seq: int) -> Dot:

@@ -30,6 +30,8 @@ NEWEST_FIRST = [noted(THREE, 3), noted(tombstone(), 9), noted(TWO, 2), noted(ONE
         (tombstone(), "deleted"),
         (Version(Kind.FILE, digest=ONE.digest, weak=True), "adopted"),
         (Version(Kind.FILE, digest=ONE.digest, weak=True, origin=node_id("bob")), "conflict_copy"),
+        (Version(Kind.TOMBSTONE, origin=node_id("bob")), "abandoned"),
+        (Version(Kind.FILE, digest=ONE.digest, origin=node_id("bob")), "abandoned"),
     ],
 )
 def test_each_write_has_a_word(version: Version, word: str) -> None:

@@ -43,7 +43,7 @@ def history_lines(shown: list[dict[str, Any]], at: datetime) -> list[str]:
         [
             ago(row["at"], at),
             neutral(str(row["name"])),
-            str(row["op"]).replace("_", " "),
+            _change(row),
             neutral(str(row["path"])),
             size(int(row.get("size") or 0)) if row.get("version") else "–",
             str(row.get("version") or "–"),
@@ -53,3 +53,9 @@ def history_lines(shown: list[dict[str, Any]], at: datetime) -> list[str]:
     ]
     head: list[Cell | str] = ["WHEN", "NODE", "CHANGE", "PATH", "SIZE", "VERSION", "HERE IN"]
     return [*table([head, *rows], indent=""), "", "Have one back: meerkat restore PATH --version VERSION"]
+
+
+def _change(row: dict[str, Any]) -> str:
+    """What was done; of a version that was given up, whose it was."""
+    word = str(row["op"]).replace("_", " ")
+    return f"{word} {neutral(str(row['abandoned']['name']))}'s" if row.get("abandoned") else word

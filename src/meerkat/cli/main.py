@@ -31,6 +31,7 @@ COMMANDS = {
     "resolve": Lazy(
         "Recover", "meerkat.cli.resolve:resolve", "Settle a conflict; what does not stay goes to the trash."
     ),
+    "abandon": Lazy("Recover", "meerkat.cli.abandon:abandon", "Give up a version whose bytes no node has any more."),
     "history": Lazy(
         "Recover", "meerkat.cli.history:history", "Show what happened to a path, or to all, the newest first."
     ),

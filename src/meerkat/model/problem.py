@@ -33,7 +33,7 @@ _NEXT_STEPS = {
     Reason.DIGEST_MISMATCH: "meerkat scrub on the node that wrote it",
     Reason.TOO_LARGE: "that node cannot hold a file of this size",
     Reason.IGNORED_THERE: "edit .meerkat/ignore on that node",
-    Reason.NO_SOURCE_ONLINE: "start a node that has it",
+    Reason.NO_SOURCE_ONLINE: "start a node that has it, or at the last give it up: meerkat abandon",
     Reason.VERSION_TOO_OLD: "upgrade that node",
     Reason.MARKER_MISSING: "mount the disk of that node's folder again",
     Reason.HELD: "meerkat holds, on that node",
@@ -55,6 +55,21 @@ class Problem:
     reason: Reason
     text: str
     hint: str = ""
+
+
+def no_source() -> Problem:
+    """No linked member has what is wanted."""
+    return Problem(
+        "",
+        Reason.NO_SOURCE_ONLINE,
+        "no member that is online has these bytes",
+        "start a node that has it; where none has it any more, as the last resort: meerkat abandon",
+    )
+
+
+def lie(text: str) -> Problem:
+    """What was announced of a file contradicts itself."""
+    return Problem("", Reason.DIGEST_MISMATCH, text, "scan the folder on the node that wrote it")
 
 
 class PathBlocked(Exception):

@@ -64,7 +64,8 @@ class Version:
         height: 1 + the greatest height that this write replaced; grows along edits, replaces clocks.
         weak: no person wrote this just now (adopted on import, or an automatic conflict copy).
         hist: marks of contents that this version superseded, oldest first, bounded.
-        origin: in a conflict copy, whose version it holds (a node id), for showing to people; else empty.
+        origin: in a conflict copy, whose version it holds (a node id), for showing to people; in what a person left in
+            place of a version that nobody had any more, who wrote that; else empty.
     """
 
     kind: Kind
@@ -88,6 +89,16 @@ class Version:
     @property
     def living(self) -> bool:
         return self.kind is not Kind.TOMBSTONE
+
+    @property
+    def copy_of(self) -> str:
+        """Whose version an automatic conflict copy holds (it is always weak); else empty."""
+        return self.origin if self.weak else ""
+
+    @property
+    def gave_up(self) -> str:
+        """Whose version was given up for this one, since nobody had its bytes any more; else empty."""
+        return "" if self.weak else self.origin
 
     def ensure_valid(self) -> None:
         """Raise `VersionFault` unless every field fits the kind and its limits."""

@@ -32,7 +32,7 @@ def _row(entry: Entry, name_of: Callable[[NodeId], str]) -> Json | None:
         return None
     dot = max(living)
     version = living[dot]
-    node = NodeId(version.origin) if version.origin else dot.author.node
+    node = NodeId(version.copy_of) if version.copy_of else dot.author.node
     return {
         "path": entry.path,
         "node": node,

@@ -30,9 +30,11 @@ def content_name(content: Content) -> str:
 def operation(noted: Noted) -> str:
     """One word for what the write did."""
     version = noted.version
+    if version.gave_up:
+        return "abandoned"
     if version.kind is Kind.TOMBSTONE:
         return "deleted"
-    if version.origin:
+    if version.copy_of:
         return "conflict_copy"
     if version.weak:
         return "adopted"
@@ -57,7 +59,7 @@ def rows(view: View, noted: Iterable[Noted], kept: dict[Content, Kept], names: d
     shown = []
     for each in noted:
         version = each.version
-        node = NodeId(version.origin) if version.origin else each.dot.author.node
+        node = NodeId(version.copy_of) if version.copy_of else each.dot.author.node
         row: Json = {
             "at": now_text(each.at_ms / 1000),
             "node": node,
@@ -68,6 +70,9 @@ def rows(view: View, noted: Iterable[Noted], kept: dict[Content, Kept], names: d
             "version": version_name(version) if version.living else None,
             "size": version.size,
         }
+        if version.gave_up:
+            writer = NodeId(version.gave_up)
+            row["abandoned"] = {"node": writer, "name": names.get(writer, writer[:8])}
         if version.living:
             row["restorable_from"] = sources(view, version, kept)
         shown.append(row)

@@ -151,9 +151,15 @@ class Inward:
 
     def _forget_delays(self, began: float) -> None:
         """Those that were due when the pass began were met in it, or their paths are not pending any more. What has
-        become due since may have been passed over: it is met in the next pass, which its delay brings about."""
+        become due since may have been passed over: it is met in the next pass, which its delay brings about.
+
+        A path that ceased to be pending while a step was at it may have got its trouble after that: nobody would ever
+        take it away, so it is looked at once more."""
         for path in [path for path, delay in self._delays.items() if delay.until <= began and self._is_idle(path)]:
             del self._delays[path]
+            if self._hub.has_problem(path):
+                self._fresh.append(path)
+                self._wake.set()
 
     async def _sleep(self) -> None:
         now = self._now()

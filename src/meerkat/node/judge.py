@@ -212,7 +212,7 @@ def _sides(path: RelPath, view: View) -> list[Side]:
         if copied_from(entry.path) == path:
             item = outlook(entry.siblings, living_below=False).winner
             if item is not None:
-                node = NodeId(item.version.origin) if item.version.origin else max(item.dots).author.node
+                node = NodeId(item.version.copy_of) if item.version.copy_of else max(item.dots).author.node
                 sides.append(Side(entry.path, node, item.version, current=False))
     return sides
 

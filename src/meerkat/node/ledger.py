@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from meerkat.core import merge as merging
-from meerkat.core.compare import Change, adopt, compare, touched
+from meerkat.core.compare import Change, adopt, compare, touched, version_of
 from meerkat.core.plan import Remove, Retouch, Settled, Step, plan
 from meerkat.core.resolve import is_copy
 from meerkat.core.resolve import view as outlook_of
@@ -398,7 +398,7 @@ def keep_loser(tx: Tx, path: RelPath, content: Content, copy: RelPath, copy_base
         loser = siblings[max(dots)]
         height = max(siblings[dot].height for dot in dots)
         dead = merging.tombstones(at_copy)
-        origin = loser.origin or max(dots).author.node
+        origin = loser.copy_of or max(dots).author.node
         weak = replace(loser, weak=True, height=height, hist=(), origin=origin)
         write(tx, copy, Change(merging.supersede(at_copy, dead, weak, keep_height=True), frozenset(dead)))
         retract(tx, copy)
@@ -407,3 +407,28 @@ def keep_loser(tx: Tx, path: RelPath, content: Content, copy: RelPath, copy_base
     refresh(tx, path)
     refresh(tx, copy)
     return True
+
+
+def abandon(tx: Tx, path: RelPath, content: Content) -> Version | None:
+    """R7, its last sentence: nobody has the bytes of that content any more, and a person gives it up. A new dot
+    replaces its dots and the tombstones, nothing else. Where nothing else lives at the path and this disk shows
+    something there, that stays, as what a person chose over it; a tombstone would take it away on every node.
+
+    Returns:
+        what was written, with the writer of what was given up as its `origin`; None: nothing, since nobody waits for
+        that content here any more.
+    """
+    siblings, base = tx.siblings(path), tx.base(path)
+    dots = merging.dots_of(siblings, content)
+    if not dots or (base is not None and base.content == content):
+        return None
+    gone = dots | merging.tombstones(siblings)
+    others = any(version.living for dot, version in siblings.items() if dot not in dots)
+    keep = base is not None and not others and not tx.is_held(path) and not tx.has_living_below(path)
+    left = version_of(base) if keep and base is not None else Version(Kind.TOMBSTONE)
+    last = max(dots)
+    left = replace(left, origin=siblings[last].copy_of or last.author.node)
+    write(tx, path, Change(merging.supersede(siblings, gone, left), frozenset(gone)))
+    retract(tx, path)
+    refresh(tx, path)
+    return left

@@ -1,4 +1,4 @@
-"""The verbs with which people look back and put things right: history, restore, diff, resolve, scrub."""
+"""The verbs with which people look back and put things right: history, restore, diff, resolve, abandon, scrub."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.limits import HISTORY_ROWS_MAX
 from meerkat.model.path import ROOT, RelPath
+from meerkat.node.abandon import Abandon
 from meerkat.node.arguments import Json, number, paths_in, text
 from meerkat.node.history import content_name, kept_by_content, rows, version_name
 from meerkat.wire.control import Result
@@ -23,11 +24,13 @@ class Recall:
 
     def __init__(self, node: "Node") -> None:
         self._node = node
+        self._giving_up = Abandon(node.books, node.transfer, node.outward, node.status, node.inward.fresh)
         self.verbs: dict[str, Callable[[Json], Answers]] = {
             "history": self._history,
             "restore": self._restore,
             "diff": self._diff,
             "resolve": self._resolve,
+            "abandon": self._abandon,
             "scrub": self._scrub,
             "holds": self._holds,
             "holds_allow": self._holds_allow,
@@ -69,6 +72,10 @@ class Recall:
 
     async def _resolve(self, arguments: Json) -> Answers:
         yield Result(await self._node.judge.resolve(_path(arguments), text(arguments, "keep")))
+
+    async def _abandon(self, arguments: Json) -> Answers:
+        sure = bool(arguments.get("yes"))
+        yield Result(await self._giving_up.abandon(_path(arguments), sure=sure))
 
     async def _holds(self, _: Json) -> Answers:
         yield Result(await self._node.holds.listed())  # type: ignore[arg-type]  # a list, as above

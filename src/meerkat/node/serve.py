@@ -28,6 +28,28 @@ class Partials(Protocol):
     def staged(self, content: Digest) -> list[str]: ...
 
 
+class Assembled:
+    """As `Partials`, for one question: what is being assembled, else what lies in the stage and waits there for what
+    keeps it from being put down. Nobody else may have that."""
+
+    def __init__(self, active: Partials, stage: Stage) -> None:
+        self._active = active
+        self._stage = stage
+        self._names: list[str] | None = None
+
+    def staged(self, content: Digest) -> list[str]:
+        active = self._active.staged(content)
+        if active:
+            return active
+        if self._names is None:
+            try:
+                self._names = self._stage.names()
+            except PathBlocked:
+                self._names = []
+        start = f"{content.hex()[:40]}."  # as `place.stage_name` calls it
+        return [name for name in self._names if name.startswith(start)]
+
+
 def serve(
     view: View,
     root: Root,
@@ -75,6 +97,22 @@ def _piece(
         if len(data) == piece.length and blake3(data).digest() == piece.digest:
             return data
     return None
+
+
+def own(
+    view: View, root: Root, stage: Stage, trash: Trash, partials: Partials, pieces: tuple[Piece, ...]
+) -> list[bool]:
+    """Whether this disk has each piece, also as a part of any other file."""
+
+    def elsewhere(piece: Piece) -> bool:
+        for place in view.locate_chunk(piece.digest):
+            data = read_file(root, place.path, place.base, place.offset, place.length)
+            if data is not None and is_piece(piece, data):
+                return True
+        return False
+
+    given = serve(view, root, stage, trash, partials, pieces)
+    return [data is not None or elsewhere(piece) for piece, data in zip(pieces, given, strict=True)]
 
 
 def read_file(root: Root, path: RelPath, base: Base, offset: int, length: int) -> bytes | None:

@@ -22,19 +22,16 @@ from meerkat.disk.trash import Trash
 from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.frame import Cancel, CarryFrame, Give, Lack, LinkLost, Piece, PieceAsk
 from meerkat.model.ids import Digest, NodeId
-from meerkat.model.limits import (
-    ASKS_IN_SERVICE_MAX,
-    BULK_WINDOW_CHUNKS,
-    CHUNK_BYTES_MAX,
-)
+from meerkat.model.limits import ASKS_IN_SERVICE_MAX, BULK_WINDOW_CHUNKS, CHUNK_BYTES_MAX
 from meerkat.model.path import RelPath
-from meerkat.model.problem import PathBlocked, Problem, Reason
+from meerkat.model.problem import PathBlocked, Problem, lie, no_source
 from meerkat.model.recipe import Chunk, Recipe, RecipeFault, recipe_bytes_max, unpack_recipe
 from meerkat.model.version import Version
 from meerkat.node.books import Books
 from meerkat.node.hub import Hub
+from meerkat.node.inquiry import Inquiry
 from meerkat.node.ports import Pipe, View
-from meerkat.node.serve import answer, is_piece, read_file, serve
+from meerkat.node.serve import Assembled, answer, is_piece, own, read_file, serve
 from meerkat.node.tasks import Tasks
 
 log = logging.getLogger("meerkat.transfer")
@@ -79,6 +76,7 @@ class Transfer:
         self._timer: asyncio.TimerHandle | None = None
         self.morsel: Callable[[Version], bytes | None] = lambda version: None
         self.on_spoiled: Callable[[NodeId], None] = lambda node: None
+        self.inquiry = Inquiry(self._send, is_piece)
 
     # ---- sources
 
@@ -96,6 +94,8 @@ class Transfer:
                         task = self._tasks.spawn(f"serve {node} {number}", self._serve(pipe, frame, slots))
                         serving[number] = task
                         task.add_done_callback(partial(_forget, serving, number))
+                    case Give() | Lack() if self.inquiry.heard(node, frame):
+                        pass
                     case Give():
                         self._given(node, frame)
                     case Lack():
@@ -111,6 +111,7 @@ class Transfer:
                 self._progress.pop(node, None)
                 for key in [key for key in self._asked if key[0] == node]:
                     del self._asked[key]
+                self.inquiry.closed(node)
                 self._handle(fetch.SourceClosed(node))
 
     def progressed(self, node: NodeId, complete: Vector) -> bool:
@@ -126,11 +127,23 @@ class Transfer:
         """The stage names in which that content is being assembled (see `serve`)."""
         return list(self._partials.get(content, ()))
 
+    def linked(self) -> set[NodeId]:
+        """The members that can be asked."""
+        return set(self._pipes)
+
+    async def own(self, pieces: Sequence[Piece]) -> list[bool]:
+        """Which of these pieces this disk has: in the folder, in the trash or in the stage."""
+        here = self._root, self._stage, self._trash, Assembled(self, self._stage), tuple(pieces)
+        return await self._in_thread(lambda: self._books.read_here(lambda view: own(view, *here)))
+
     async def _serve(self, pipe: Pipe[CarryFrame], ask: PieceAsk, slots: asyncio.Semaphore) -> None:
+        assembled = Assembled(self, self._stage)
         try:
             answers = await self._in_thread(
                 lambda: self._books.read_here(
-                    lambda view: serve(view, self._root, self._stage, self._trash, self, ask.pieces, self.on_suspect)
+                    lambda view: serve(
+                        view, self._root, self._stage, self._trash, assembled, ask.pieces, self.on_suspect
+                    )
                 )
             )
             for frame in answer(ask.id, answers):
@@ -204,7 +217,7 @@ class Transfer:
     def _stuck(self, piece: Piece) -> None:
         future = self._waiting.get(piece)
         if future is not None and not future.done():
-            future.set_exception(PathBlocked(_no_source()))
+            future.set_exception(PathBlocked(no_source()))
 
     # ---- wanting
 
@@ -222,7 +235,7 @@ class Transfer:
     async def pieces(self, wants: Sequence[fetch.Want]) -> list[bytes | PathBlocked]:
         """The checked bytes of many pieces, asked for together; for each that no linked member has: why not."""
         if not self._pipes:
-            return [PathBlocked(_no_source()) for _ in wants]
+            return [PathBlocked(no_source()) for _ in wants]
         futures = [self._expect(want.piece) for want in wants]
         self._handle(fetch.PiecesWanted(tuple(wants)))
         try:
@@ -277,7 +290,7 @@ class Transfer:
         for name, version, _ in wanted:
             data = b"" if not version.size else local.get(version.digest) or fetched.get(version.digest)
             if data is None:
-                on_blocked(name, _lie("a file of this size needs a recipe"))
+                on_blocked(name, lie("a file of this size needs a recipe"))
             elif isinstance(data, PathBlocked):
                 on_blocked(name, data.problem)
             else:
@@ -376,7 +389,7 @@ class Transfer:
         packed = await self._books.read(lambda view: view.recipe(version.recipe))
         if packed is None:
             if not version.recipe:
-                raise PathBlocked(_lie("a file of this size needs a recipe"))
+                raise PathBlocked(lie("a file of this size needs a recipe"))
             parts: list[bytes] = []
             bytes_max = recipe_bytes_max(version.size)
             while not parts or (len(parts[-1]) == CHUNK_BYTES_MAX and len(parts) * CHUNK_BYTES_MAX < bytes_max):
@@ -385,13 +398,13 @@ class Transfer:
                 parts.append(await self.piece(part, urgent=True, hints=hints))
             fetched = b"".join(parts)
             if blake3(fetched).digest() != version.recipe:
-                raise PathBlocked(_lie("its recipe is not the one announced"))
+                raise PathBlocked(lie("its recipe is not the one announced"))
             await self._books.write(lambda tx: tx.put_recipe(version.recipe, fetched))
             packed = fetched
         try:
             return unpack_recipe(packed, version.size)
         except RecipeFault as error:
-            raise PathBlocked(_lie(f"its recipe is wrong: {error}")) from error
+            raise PathBlocked(lie(f"its recipe is wrong: {error}")) from error
 
     def _prepare(self, name: str, version: Version, recipe: Recipe) -> list[Chunk]:
         """Make the staged file, or keep what an earlier try left: returns the chunks that are not in it."""
@@ -457,19 +470,6 @@ def _forget(serving: dict[int, asyncio.Task[None]], number: int, _: asyncio.Task
 def _whole(version: Version) -> Piece:
     """A file of one chunk as the piece that it is."""
     return Piece(version.digest, 0, version.size, version.digest)
-
-
-def _no_source() -> Problem:
-    return Problem(
-        "",
-        Reason.NO_SOURCE_ONLINE,
-        "no member that is online has these bytes",
-        "it arrives when one that has them is back",
-    )
-
-
-def _lie(text: str) -> Problem:
-    return Problem("", Reason.DIGEST_MISMATCH, text, "scan the folder on the node that wrote it")
 
 
 def likely_holders(dots: Iterable[Dot]) -> tuple[NodeId, ...]:

@@ -238,7 +238,7 @@ class Why:
         text = f"{problem.text}; asked: {', '.join(asked) or 'nobody, no member is linked'}"
         if having:
             return f"{text}; offline, and had it: {', '.join(having)}", f"start {' or '.join(having)}"
-        return text, problem.hint if away else "put the file there again, on a node where a backup of it is"
+        return text, problem.hint if away else "put the file there again from a backup, or give it up: meerkat abandon"
 
     def _there(self, siblings: Siblings, path: RelPath, member: Json) -> Json:
         summary = self._gossip.latest.get(NodeId(str(member["node"])))
