@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 from node_pool import NodePool, Running, pool
-from node_rooms import WITHIN_S, Rooms, eventually, file_version, node_id, path, until
+from node_rooms import Rooms, eventually, file_version, node_id, path, until
 
 from meerkat.model.fault import Exit
 from meerkat.model.frame import Lack, PieceAsk
@@ -38,9 +38,8 @@ async def lost_at(nodes: NodePool, writer: Running, name: str, data: bytes, *oth
 
 
 async def calm(node: Running) -> None:
-    """Wait until nothing waits: a fetch that was under way may first have to run into its time-out."""
-    with patch("node_rooms.WITHIN_S", 3 * WITHIN_S):
-        await until("nothing waits", lambda: not node.problems())
+    """Wait until nothing waits."""
+    await until("nothing waits", lambda: not node.problems())
 
 
 async def refused(at: Running, name: str, **arguments: object) -> ControlFault:

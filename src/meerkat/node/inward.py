@@ -87,6 +87,7 @@ class Inward:
         self._passed_over: set[RelPath] = set()
         self._littered = True  # what a life before this one has staged may never be asked for again
         self._clashing: set[RelPath] = set()
+        self._troubled: set[RelPath] = set()  # have been given trouble by a step, and not been dealt with since
         self.working = False
         claims.on_freed.append(self._freed)
 
@@ -144,6 +145,7 @@ class Inward:
                     began = self._now()
                     moved = await self._pass()
                 self._forget_delays(began)
+                await self._heal_settled()
                 if self._littered and not self._delays and not self._bulk_running and not self._small_running:
                     self._littered = not await self._placer.tidy()
             finally:
@@ -151,15 +153,17 @@ class Inward:
 
     def _forget_delays(self, began: float) -> None:
         """Those that were due when the pass began were met in it, or their paths are not pending any more. What has
-        become due since may have been passed over: it is met in the next pass, which its delay brings about.
-
-        A path that ceased to be pending while a step was at it may have got its trouble after that: nobody would ever
-        take it away, so it is looked at once more."""
+        become due since may have been passed over: it is met in the next pass, which its delay brings about."""
         for path in [path for path, delay in self._delays.items() if delay.until <= began and self._is_idle(path)]:
             del self._delays[path]
-            if self._hub.has_problem(path):
-                self._fresh.append(path)
-                self._wake.set()
+
+    async def _heal_settled(self) -> None:
+        """A path that ceased to be pending while a step was at it may have got its trouble after that: no pass meets it
+        any more, so nobody else would ever take the trouble away."""
+        over = [path for path in self._troubled if path not in self._delays and self._is_idle(path)][:PLAN_BATCH_MAX]
+        if over:
+            jobs = await self._books.read(partial(ledger.jobs_at, paths=over))
+            self._clear([job.path for job in jobs if isinstance(job.step, Settled)])
 
     async def _sleep(self) -> None:
         now = self._now()
@@ -416,6 +420,7 @@ class Inward:
             if problem is not None and problem.reason is Reason.CASE_CLASH:
                 self._clashing.add(outcome.path)
             if problem is not None:
+                self._troubled.add(outcome.path)
                 self._hub.trouble(problem, inward=True)
         return done
 
@@ -434,6 +439,7 @@ class Inward:
     def _clear(self, paths: Sequence[RelPath]) -> None:
         """The paths are dealt with; what waited for one of them (a folder, or its name) need not wait longer."""
         self._clashing.difference_update(paths)
+        self._troubled.difference_update(paths)
         self._unclash(paths)
         if self._delays:
             for path in paths:
