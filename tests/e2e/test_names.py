@@ -392,6 +392,36 @@ def _text(node: Node, name: str) -> str:
         return ""
 
 
+# ---- rules of ignoring that change
+
+
+def test_ignoring_and_sharing_again(pool: Pool, pair: tuple[Node, Node]) -> None:
+    """A file that is ignored after it was shared stays on every node; when it is shared again after both have edited
+    it, both edits are kept; a folder deleted elsewhere keeps what is ignored in it, and says so."""
+    one, two = pair
+    one.path("f.log").write_text("as shared\n")
+    one.path("folder").mkdir()
+    one.path("folder/g.log").write_text("in a folder\n")
+    one.path("folder/h").write_text("shared\n")
+    pool.wait_equal()
+    one.path(".meerkatignore").write_text("*.log\n")
+    pool.wait_settled()
+    one.path("f.log").write_text("one's\n")
+    two.path("f.log").write_text("two's, longer\n")
+    one.path("last").write_text("both have looked\n")
+    pool.until("the last has come", lambda: _text(two, "last"))
+    assert (_text(one, "f.log"), _text(two, "f.log")) == ("one's\n", "two's, longer\n")
+    shutil.rmtree(one.path("folder"))
+    pool.until("the shared part went", lambda: not two.path("folder/h").exists())
+    assert _text(two, "folder/g.log") == "in a folder\n"
+    pool.until("it is told why", lambda: reported(pool, two).get("folder") == "ignored_there")
+    one.path(".meerkatignore").unlink()
+    pool.wait_settled()
+    tree = pool.wait_equal()
+    kept = {_text(one, name) for name in tree if name.startswith("f.")}
+    assert kept == {"one's\n", "two's, longer\n"}
+
+
 # ---- moves
 
 

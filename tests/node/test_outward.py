@@ -405,3 +405,15 @@ def test_all_names_of_a_file_are_looked_at(tmp_path: Path) -> None:
             assert [each.digest for each in await ada.living(name)] == [file_version(b"FIRST").digest]
 
     run(tmp_path, scene)
+
+
+def test_rules_that_went_on_a_members_word_are_read_too(tmp_path: Path) -> None:
+    """Nothing is there and nothing was: so it looks once this node itself has removed them. They are out of force."""
+
+    async def scene(ada: Rooms) -> None:
+        ada.tasks.spawn("outward", ada.outward.run())
+        ada.outward.touched([path("never")])
+        ada.outward.touched([path(".meerkatignore")])
+        await until("the rules are read", lambda: ada.rules_changed)
+
+    run(tmp_path, scene)

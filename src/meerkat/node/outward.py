@@ -299,6 +299,8 @@ class Outward:
         try:
             known = await self._books.read(lambda view: [(path, view.base(path)) for path in claimed])
             sights = await self._look_at(known)
+            if IGNORE_FILE in mine:  # also where nothing is seen: it went on a member's word
+                self._on_ignore_changed()
             if not sights:
                 return missed
             if any(sight.base is None for sight in sights):
@@ -387,8 +389,6 @@ class Outward:
         for path in written[:SCAN_BATCH_PATHS_MAX]:
             base = here[path]
             self._hub.tell("file.changed", path=path, kind=base.content.kind.name.lower() if base else "deleted")
-        if IGNORE_FILE in here:
-            self._on_ignore_changed()
 
     async def _look_at(self, known: list[tuple[RelPath, Base | None]]) -> list[Sight]:
         """Looks for all, large files side by side; those that cannot be looked at are left out and reported."""

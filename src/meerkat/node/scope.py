@@ -65,7 +65,7 @@ class Scope:
             if stat is None:
                 if base is not None and base.content.kind is Kind.FOLDER:
                     found.update(each for each, _ in view.bases(path))
-                elif base is not None:
+                elif base is not None or path == IGNORE_FILE:  # the rules went on a member's word
                     found.add(path)
                 elif self._hub.has_problem(path):
                     self.call_soon(partial(self._hub.healed, path))
