@@ -10,7 +10,7 @@ import pytest
 from world.lives import lived
 from world.patches import fast_folder, fine_times
 
-SEEDS_A_PART = int(os.environ.get("WORLD_SEEDS", "3"))
+SEEDS_A_PART = int(os.environ.get("WORLD_SEEDS", "2"))
 FIRST = int(os.environ.get("WORLD_FIRST", "0"))
 PARTS = 4
 
