@@ -362,7 +362,9 @@ class World:
         if node is None or not place.ready or not node.holds.any or self._asked or self.dice.random() < 0.5:
             return
         with node.books.snapshot() as view:
-            number = min(hold.id for hold in view.holds())
+            number = min((hold.id for hold in view.holds()), default=0)
+        if not number:
+            return  # over since it was shown
         if self.weather.lonely or self.dice.random() < 0.5:
             self.chronicle.note(f"{place.name} allows {number}")
             self.ask(place, node.holds.allow(number))
