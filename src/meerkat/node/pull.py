@@ -42,6 +42,7 @@ from meerkat.model.version import Entry
 from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.opening import new_author
+from meerkat.node.pages import Pages
 from meerkat.node.ports import Pipe, Tx, View
 from meerkat.node.tasks import Tasks, until
 
@@ -361,9 +362,9 @@ class Puller:
             if self._books.recovering:
                 await source.pipe.send(Refused(ask.id, "not_ready", "this node is recovering its own index"))
                 return
-            answers = self._parts(ask)
+            answers = Pages(self._parts(ask))
             try:
-                while (frame := await self._in_thread(partial(next, answers, None))) is not None:
+                while (frame := await self._in_thread(answers.next)) is not None:
                     await source.pipe.send(frame)
             finally:
                 await self._in_thread(answers.close)
@@ -374,9 +375,9 @@ class Puller:
 
     async def everything(self) -> AsyncIterator[tuple[Entry, ...]]:
         """The whole index in parts, from one snapshot (a newcomer plans with it)."""
-        answers = self._parts(AskEntries(0, {}, {}, full=True))
+        answers = Pages(self._parts(AskEntries(0, {}, {}, full=True)))
         try:
-            while (frame := await self._in_thread(partial(next, answers, None))) is not None:
+            while (frame := await self._in_thread(answers.next)) is not None:
                 if isinstance(frame, EntriesPart):
                     yield frame.entries
         finally:
