@@ -467,7 +467,6 @@ class Found:
     trees: dict[str, Tree]
     in_trees: set[str]
     in_trashes: set[str]
-    stages: dict[str, list[str]]
 
 
 class Torture:
@@ -545,22 +544,24 @@ class Torture:
         back = [f"{wrote[value]} {value[:16]}\n{self.chronicle.story(value)}" for value in self._gone & found.in_trees]
         assert not back, f"seed {self.seed}: {len(back)} values are back:\n" + "\n".join(back[:10])
         self._gone |= wrote.keys() - found.in_trees
-        assert not any(found.stages.values()), f"seed {self.seed}: left in the stage: {found.stages}"
+        self.pool.until("the stages are empty", lambda: not any(self._stages().values()))
 
     def _agreed(self) -> bool:
-        """Whether all trees are equal; people agree to what is held, for here they meant to delete that much."""
-        if not differences(self.pool.trees()):
-            return True
-        for node in self.pool.live:
-            for hold in self.pool.ask("holds", node):
-                # It may have closed by itself since: the files came back.
-                assert self.pool.cli("holds", "allow", str(hold["id"]), "--folder", node).exit in (0, 4)
-                self.holds += 1
-        return False
+        """Whether all trees are equal and nobody is asked; people agree to what is held, for here they meant to delete
+        that much."""
+        asked = [(node, hold) for node in self.pool.live for hold in self.pool.ask("holds", node)]
+        for node, hold in asked:
+            # It may have closed by itself since: the files came back.
+            assert self.pool.cli("holds", "allow", str(hold["id"]), "--folder", node).exit in (0, 4)
+            self.holds += 1
+        return not asked and not differences(self.pool.trees())
+
+    def _stages(self) -> dict[str, list[str]]:
+        return {node.name: sorted(os.listdir(node.folder / ".meerkat" / "stage")) for node in self.pool.nodes}
 
     def find(self) -> Found:
         trees = self.pool.trees()
-        found = Found(trees, set(), set(), {})
+        found = Found(trees, set(), set())
         for node in self.pool.nodes:
             for path in node.folder.rglob("*"):
                 inside = path.relative_to(node.folder).parts
@@ -570,7 +571,6 @@ class Torture:
                     found.in_trashes.update(_values_at(path))
                     if path.suffix == ".json":
                         found.in_trashes.add(value_of_link(json.loads(path.read_bytes())["target"]))
-            found.stages[node.name] = sorted(os.listdir(node.folder / ".meerkat" / "stage"))
         return found
 
     def idle_cpu(self, seconds: float = 5.0) -> dict[str, float]:

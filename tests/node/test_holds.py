@@ -129,6 +129,23 @@ def test_what_others_do_meanwhile_ends_the_question(tmp_path: Path) -> None:
     run(tmp_path, scene)
 
 
+def test_an_edit_that_had_not_seen_what_is_gone_waits_with_it(tmp_path: Path) -> None:
+    """What stood there is deleted or comes back on a person's word; it is never left living with no disk that has it."""
+
+    async def scene(ada: Rooms) -> None:
+        number = await lose(ada)
+        await ada.told("d/00", file_version(b"written elsewhere", height=2), unseen=True)
+        await ada.outward.scan(path("d/00"))
+        assert await ada.books.read(lambda view: view.is_held(path("d/00")))
+        assert path("d/00") not in await ada.books.read(lambda view: view.pending(path(""), 10))
+        await ada.holds.allow(number)
+        living = [each for each in (await ada.siblings("d/00")).values() if each.living]
+        assert living == [file_version(b"written elsewhere", height=2)]
+        assert await ada.books.read(lambda view: view.pending(path(""), 10)) == ["d", "d/00"]
+
+    run(tmp_path, scene)
+
+
 def test_what_is_left_beside_a_hold_is_not_told_unasked(tmp_path: Path) -> None:
     """What is held is not there: most of the rest is most of what this disk has. A few of the rest may go."""
 

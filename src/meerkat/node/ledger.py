@@ -145,11 +145,16 @@ def forget_tombstones(tx: Tx, after: RelPath, limit: int, covered: Sequence[Vect
 
 
 def _still_held(tx: Tx, path: RelPath, have: Base | None) -> bool:
-    """What a look at a held path means: gone as before, or it is over. It is, too, when the pool wants something else
-    there by now: an edit beats a deletion that nobody was told of, and another's deletion ends the question."""
+    """What a look at a held path means: gone as before, or it is over. It is, too, when the pool has replaced what stood
+    there: an edit beats a deletion that nobody was told of, and another's deletion ends the question. An edit by
+    somebody who had not seen what stood there is no answer to it, and waits with it: put down now, it would leave the
+    other content a loser on no disk, neither deleted nor to be had, for which everybody would wait."""
     if have is None:
-        step, _ = step_at(tx, path)
+        step, base = step_at(tx, path)
         if isinstance(step, Settled):
+            return True
+        if base is not None and merging.dots_of(tx.siblings(path), base.content):
+            tx.clear_pending(path)  # the hold is what it waits for
             return True
         over = [path, *(above for above in ancestors(path) if tx.is_held(above))]  # it cannot stand without these
         tx.release_held(over)
