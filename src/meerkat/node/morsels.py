@@ -1,8 +1,8 @@
 """Content of very small files that rides with their entries, so that it need not be asked for.
 
 Whoever has just written such a file sends it along with the entry, to everybody who asks for what is new; whoever gets
-it keeps it in memory until the file is put down. Only what was new content when it was recorded rides along: a file
-that was moved is made from what the other side has already. Nothing relies on any of it: what does not ride, or is
+it keeps it in memory until the file is put down. Only what was new content when it was recorded rides along, and only
+with the path where it was new: a file that was moved is made from what the other side has already. Nothing relies on any of it: what does not ride, or is
 dropped because there is too much, is asked for as usual, and what is used is checked against its digest (G9).
 """
 
@@ -16,6 +16,7 @@ from meerkat.disk.root import Root
 from meerkat.disk.scan import Sight
 from meerkat.model.ids import Digest
 from meerkat.model.limits import MORSEL_BYTES_MAX, MORSELS_FRESH_MAX, MORSELS_KEPT_BYTES_MAX, MORSELS_KEPT_S
+from meerkat.model.path import RelPath
 from meerkat.model.version import Entry, Kind, Version
 from meerkat.node.outward import Outward
 from meerkat.node.ports import View
@@ -29,7 +30,7 @@ class Morsels:
 
     def __init__(self, root: Root) -> None:
         self._root = root
-        self._fresh: dict[Digest, None] = {}  # oldest first
+        self._fresh: dict[Digest, RelPath] = {}  # where it was new; oldest first
         self._kept: dict[Digest, tuple[float, bytes]] = {}  # when it came; oldest first
         self._bytes = 0
         self._lock = threading.Lock()
@@ -48,12 +49,12 @@ class Morsels:
             if sight.same or base is None or base.content.kind is not Kind.FILE:
                 continue
             if 0 < base.stat.size <= MORSEL_BYTES_MAX and not view.locate_content(base.content):
-                self._note(Digest(base.content.ident))
+                self._note(Digest(base.content.ident), sight.path)
 
-    def _note(self, digest: Digest) -> None:
+    def _note(self, digest: Digest, path: RelPath) -> None:
         with self._lock:
-            self._fresh.pop(digest, None)
-            self._fresh[digest] = None
+            if self._fresh.setdefault(digest, path) != path:  # moved, and its old name was recorded as gone before
+                return
             if len(self._fresh) > MORSELS_FRESH_MAX:
                 del self._fresh[next(iter(self._fresh))]
 
@@ -61,7 +62,7 @@ class Morsels:
         """What is to ride with this entry."""
         found = {}
         for version in entry.siblings.values():
-            if version.digest in self._fresh and is_morsel(version):
+            if self._fresh.get(version.digest) == entry.path and is_morsel(version):
                 data = self._read(view, version)
                 if data is not None:
                     found[version.digest] = data
