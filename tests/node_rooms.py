@@ -26,6 +26,7 @@ from meerkat.model.ids import Digest, NodeId
 from meerkat.model.path import MARKER, ROOT, RelPath
 from meerkat.model.version import Base, Entry, Kind, Siblings, Version
 from meerkat.node import ledger
+from meerkat.node.asking import Asking
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.holds import Holds
@@ -204,7 +205,9 @@ class Rooms:
             self.holds,
         )
         rng = random.Random(0)
-        self.transfer = Transfer(self.root, self.stage, self.trash, self.books, self.hub, self.threads, self.tasks, rng)
+        here = self.root, self.stage, self.trash, self.books, self.hub, self.threads
+        self.asking = Asking(*here, self.tasks, rng)
+        self.transfer = Transfer(*here, self.asking, rng)
         self.placer = Placer(
             self.root,
             self.stage,
@@ -305,7 +308,7 @@ class Rooms:
         theirs: Tube[CarryFrame]
         mine, theirs = tube(CARRIED)
         for rooms, peer, end in ((self, other, mine), (other, self, theirs)):
-            rooms.tasks.spawn("carry", attending(rooms.transfer.attend(peer.node, end)))
+            rooms.tasks.spawn("carry", attending(rooms.asking.attend(peer.node, end)))
 
     # ---- asking
 

@@ -28,7 +28,7 @@ async def lost_at(nodes: NodePool, writer: Running, name: str, data: bytes, *oth
         slots.release()
         await pipe.send(Lack(ask.id, tuple(range(len(ask.pieces)))))
 
-    with patch.object(writer.node.transfer, "_serve", lacking):
+    with patch.object(writer.node.asking, "_serve", lacking):
         writer.put(name, data)
         await writer.ask("scan")
         await until("they wait", lambda: all((name, "no_source_online") in each.problems() for each in others))
@@ -141,7 +141,7 @@ def test_what_a_member_or_this_disk_has_is_never_given_up(tmp_path: Path) -> Non
                     slots.release()
 
                 with (
-                    patch.object(cid.node.transfer, "_serve", silent),
+                    patch.object(cid.node.asking, "_serve", silent),
                     patch("meerkat.node.inquiry.INQUIRY_TIMEOUT_S", 0.3),
                 ):
                     fault = await refused(bob, "big")

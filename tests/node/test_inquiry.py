@@ -28,7 +28,7 @@ def test_a_member_answers_for_itself(tmp_path: Path) -> None:
             await bob.scan()
             ada.carry(bob)
             await asyncio.sleep(0)
-            assert await ada.transfer.inquiry.ask(bob.node, [piece(b"other"), piece()]) == (None, DATA)
+            assert await ada.asking.inquiry.ask(bob.node, [piece(b"other"), piece()]) == (None, DATA)
 
     asyncio.run(play())
 
@@ -40,11 +40,11 @@ def test_silence_a_lost_link_and_wrong_bytes_are_no_answer(tmp_path: Path) -> No
         async with Rooms(tmp_path / "ada") as ada:
             mine, theirs = tube(CARRIED)
             bob = Rooms(tmp_path / "bob", "bob").node
-            ada.tasks.spawn("carry", attending(ada.transfer.attend(bob, mine)))
+            ada.tasks.spawn("carry", attending(ada.asking.attend(bob, mine)))
             await asyncio.sleep(0)
 
             async def asked(answers: list[Give | Lack], *, cut: bool = False) -> object:
-                question = asyncio.ensure_future(ada.transfer.inquiry.ask(bob, [piece(), piece(b"2")]))
+                question = asyncio.ensure_future(ada.asking.inquiry.ask(bob, [piece(), piece(b"2")]))
                 ask = await theirs.next()
                 assert isinstance(ask, PieceAsk)
                 for each in answers:

@@ -12,8 +12,8 @@ from meerkat.model.ids import Digest
 from meerkat.model.limits import MORSEL_BYTES_MAX
 from meerkat.model.version import Entry
 from meerkat.node import morsels as morsels_room
+from meerkat.node.asking import Asking
 from meerkat.node.morsels import Morsels
-from meerkat.node.transfer import Transfer
 
 
 def digest(data: bytes) -> Digest:
@@ -95,13 +95,13 @@ def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_new_small_file_needs_no_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between real nodes it is there without any piece having been asked for; a larger one is asked for."""
     asked: list[int] = []
-    honest = Transfer.pieces
+    honest = Asking.pieces
 
-    async def pieces(self: Transfer, wants: object) -> object:
+    async def pieces(self: Asking, wants: object) -> object:
         asked.append(1)
         return await honest(self, wants)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Transfer, "pieces", pieces)
+    monkeypatch.setattr(Asking, "pieces", pieces)
 
     async def play() -> None:
         async with pool(tmp_path) as nodes:

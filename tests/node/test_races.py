@@ -384,8 +384,8 @@ def test_answered_questions_are_forgotten(tmp_path: Path) -> None:
             working(ada)
             await until("all came", lambda: ada.tree() == bob.tree())
             await until("nothing is under way", lambda: not ada.inward.busy)
-            assert ada.transfer._asked == {}
-            assert ada.transfer._waiting == {}
+            assert ada.asking._asked == {}
+            assert ada.asking._waiting == {}
 
     asyncio.run(play())
 

@@ -22,6 +22,7 @@ from meerkat.model.path import RelPath
 from meerkat.model.recipe import Recipe, RecipeFault, recipe_bytes_max, unpack_recipe
 from meerkat.model.version import Content, Kind, Version
 from meerkat.node import ledger
+from meerkat.node.asking import Asking
 from meerkat.node.books import Books
 from meerkat.node.history import version_name
 from meerkat.node.outward import Outward
@@ -65,12 +66,14 @@ class Abandon:
     def __init__(
         self,
         books: Books,
+        asking: Asking,
         transfer: Transfer,
         outward: Outward,
         status: Status,
         fresh: Callable[[Sequence[RelPath]], None],
     ) -> None:
         self._books = books
+        self._asking = asking
         self._transfer = transfer
         self._outward = outward
         self._status = status
@@ -112,7 +115,7 @@ class Abandon:
         )
 
     async def _give_up(self, path: RelPath, sought: Sought, found: Found, *, sure: bool) -> Json:
-        linked = self._transfer.linked()
+        linked = self._asking.linked()
         others = [row for row in self._status.nodes() if not row["self"]]
         unasked = [row for row in others if row["node"] not in linked or row["node"] in found.silent]
         names = [str(row["name"]) for row in unasked]
@@ -150,7 +153,7 @@ class Abandon:
         found = Found()
         if self._transfer.morsel(version) is not None:
             return found  # its bytes came with its entry
-        asked = self._transfer.linked()
+        asked = self._asking.linked()
         pieces: Sequence[Piece]
         if version.recipe:
             recipe = await self._recipe(version, asked, found)
@@ -163,7 +166,7 @@ class Abandon:
         for number, batch in enumerate(_batches(pieces)):
             if found.lacking and (found.had or number >= ABANDON_ASKS_MAX):
                 break
-            here = await self._transfer.own(batch)
+            here = await self._asking.own(batch)
             missing = [piece for piece, mine in zip(batch, here, strict=True) if not mine]
             having = await self._having(missing, asked, found)
             found.had = found.had or any(here) or bool(having)
@@ -176,7 +179,7 @@ class Abandon:
         if not pieces:
             return having
         for node, answers in zip(
-            nodes, await asyncio.gather(*(self._transfer.inquiry.ask(node, pieces) for node in nodes)), strict=True
+            nodes, await asyncio.gather(*(self._asking.inquiry.ask(node, pieces) for node in nodes)), strict=True
         ):
             if answers is None:
                 found.silent.add(node)
@@ -200,7 +203,7 @@ class Abandon:
         packed = b""
         while len(packed) < recipe_bytes_max(version.size):
             part = Piece(version.recipe, len(packed), CHUNK_BYTES_MAX, recipe=True)
-            answers = await self._transfer.inquiry.ask(node, [part])
+            answers = await self._asking.inquiry.ask(node, [part])
             if answers is None:
                 found.silent.add(node)
                 return None

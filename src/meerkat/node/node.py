@@ -25,6 +25,7 @@ from meerkat.model.limits import DISK_THREADS, SERVE_THREADS
 from meerkat.model.member import Summary
 from meerkat.model.path import MARKER, RelPath, is_below
 from meerkat.node import ledger
+from meerkat.node.asking import Asking
 from meerkat.node.barrier import Barrier
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
@@ -165,9 +166,9 @@ class Node:
             self._looked_at,
             self.holds,
         )
-        self.transfer = Transfer(
-            self.root, self.stage, self.trash, self.books, self.hub, self.serve_threads, self.tasks, rng
-        )
+        here = self.root, self.stage, self.trash, self.books, self.hub, self.serve_threads
+        self.asking = Asking(*here, self.tasks, rng)
+        self.transfer = Transfer(*here, self.asking, rng)
         placer = Placer(
             self.root,
             self.stage,
@@ -206,7 +207,7 @@ class Node:
             self.books,
             self.gossip,
             self.puller,
-            self.transfer,
+            self.asking,
             self.hub,
             self.tasks,
             rng,
@@ -270,7 +271,7 @@ class Node:
             self.transfer,
             self.disk_threads,
         )
-        self.transfer.on_suspect = self._suspect
+        self.asking.on_suspect = self._suspect
 
     async def _start(self, closing: AsyncExitStack) -> None:
         self._loop = asyncio.get_running_loop()
@@ -434,7 +435,7 @@ class Node:
 
     def _heard_summary(self, summary: Summary) -> None:
         self.status.heard(summary.node)
-        if self.transfer.progressed(summary.node, summary.complete):
+        if self.asking.progressed(summary.node, summary.complete):
             self.inward.sources_changed()
         self.progress.others_changed()
 

@@ -1,7 +1,7 @@
 """Links with other members: dialled or accepted, greeted, kept, lost, redialled.
 
 One coroutine per link (`_attend`) greets and then hands the three streams to the rooms that live on them: gossip and
-the roster on Link, `Puller` on Index, `Transfer` on Carry. Liveness is a hint: losing a link has no effect on data.
+the roster on Link, `Puller` on Index, `Asking` on Carry. Liveness is a hint: losing a link has no effect on data.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from meerkat.model.limits import (
     PIPE_DRAIN_S,
 )
 from meerkat.model.member import Member, Summary
+from meerkat.node.asking import Asking
 from meerkat.node.blame import Blame
 from meerkat.node.books import Books
 from meerkat.node.doubles import CONNECT_ANEW, Doubles
@@ -44,7 +45,6 @@ from meerkat.node.pull import Puller, Source
 from meerkat.node.registry import Registry
 from meerkat.node.surroundings import Network
 from meerkat.node.tasks import Tasks, until, until_lost
-from meerkat.node.transfer import Transfer
 from meerkat.wire.client import DialFailed
 
 log = logging.getLogger("meerkat.peers")
@@ -79,7 +79,7 @@ class Peers:
         books: Books,
         gossip: Gossip,
         puller: Puller,
-        transfer: Transfer,
+        asking: Asking,
         hub: Hub,
         tasks: Tasks,
         rng: random.Random,
@@ -94,7 +94,7 @@ class Peers:
         self._books = books
         self._gossip = gossip
         self._puller = puller
-        self._transfer = transfer
+        self._asking = asking
         self._hub = hub
         self._tasks = tasks
         self._run = run
@@ -105,7 +105,7 @@ class Peers:
         self._liveness = Liveness()
         self.blame = Blame(registry.name_of, self._blamed)
         puller.on_fault, puller.on_outrun = self.blame.blame, self.blame.outrun_by
-        transfer.on_spoiled = self.blame.spoiled_by
+        asking.on_spoiled = self.blame.spoiled_by
         self._links: dict[NodeId, Linked] = {}
         self._dialling: set[NodeId] = set()
         self._dial_slots = asyncio.Semaphore(DIALS_AT_ONCE_MAX)
@@ -372,7 +372,7 @@ class Peers:
         hearer = Hearer(node, connection.link, dict(hello.context))
         work = [
             self._tasks.spawn(f"index {node}", until_lost(self._puller.attend(source))),
-            self._tasks.spawn(f"carry {node}", until_lost(self._transfer.attend(node, connection.carry))),
+            self._tasks.spawn(f"carry {node}", until_lost(self._asking.attend(node, connection.carry))),
             self._tasks.spawn(f"tell {node}", self._gossip.attend(hearer)),
         ]
         log.info("link with %s (%s) stands", self._registry.name_of(node), node)

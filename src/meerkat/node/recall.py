@@ -24,7 +24,7 @@ class Recall:
 
     def __init__(self, node: "Node") -> None:
         self._node = node
-        self._giving_up = Abandon(node.books, node.transfer, node.outward, node.status, node.inward.fresh)
+        self._giving_up = Abandon(node.books, node.asking, node.transfer, node.outward, node.status, node.inward.fresh)
         self.verbs: dict[str, Callable[[Json], Answers]] = {
             "history": self._history,
             "restore": self._restore,

@@ -5,7 +5,8 @@ changed since it was hashed is not served; neither is anything that the index do
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from blake3 import blake3
@@ -22,17 +23,40 @@ from meerkat.model.version import Base, Content, Kind
 from meerkat.node.ports import View
 
 
-class Partials(Protocol):
-    """What is being assembled here: the stage names that hold (a part of) a content."""
+class Staged(Protocol):
+    """Where (a part of) a content lies in the stage."""
 
     def staged(self, content: Digest) -> list[str]: ...
 
 
+class Partials:
+    """What is being assembled here: the stage names that hold (a part of) a content."""
+
+    def __init__(self) -> None:
+        self._names: dict[Digest, set[str]] = {}
+
+    @contextmanager
+    def assembling(self, content: Digest, name: str) -> Iterator[None]:
+        """Until the end of the block that content is being assembled under that name."""
+        names = self._names.setdefault(content, set())
+        names.add(name)
+        try:
+            yield
+        finally:
+            names.discard(name)
+            if not names:
+                self._names.pop(content, None)
+
+    def staged(self, content: Digest) -> list[str]:
+        """Under which names; may be asked by any thread."""
+        return list(self._names.get(content, ()))
+
+
 class Assembled:
-    """As `Partials`, for one question: what is being assembled, else what lies in the stage and waits there for what
+    """As `Staged`, for one question: what is being assembled, else what lies in the stage and waits there for what
     keeps it from being put down. Nobody else may have that."""
 
-    def __init__(self, active: Partials, stage: Stage) -> None:
+    def __init__(self, active: Staged, stage: Stage) -> None:
         self._active = active
         self._stage = stage
         self._names: list[str] | None = None
@@ -55,7 +79,7 @@ def serve(
     root: Root,
     stage: Stage,
     trash: Trash,
-    partials: Partials,
+    partials: Staged,
     pieces: tuple[Piece, ...],
     suspect: Callable[[RelPath], None] = lambda path: None,
 ) -> list[bytes | None]:
@@ -73,7 +97,7 @@ def _piece(
     root: Root,
     stage: Stage,
     trash: Trash,
-    partials: Partials,
+    partials: Staged,
     piece: Piece,
     suspect: Callable[[RelPath], None],
 ) -> bytes | None:
@@ -99,9 +123,7 @@ def _piece(
     return None
 
 
-def own(
-    view: View, root: Root, stage: Stage, trash: Trash, partials: Partials, pieces: tuple[Piece, ...]
-) -> list[bool]:
+def own(view: View, root: Root, stage: Stage, trash: Trash, partials: Staged, pieces: tuple[Piece, ...]) -> list[bool]:
     """Whether this disk has each piece, also as a part of any other file."""
 
     def elsewhere(piece: Piece) -> bool:

@@ -1,12 +1,10 @@
-"""Content over the Carry streams: asked for and served in both directions, assembled in the stage.
+"""Files assembled in the stage, of what this disk has already and of pieces from members.
 
-`core/fetch` decides what to ask from whom; this room sends the questions, checks every answer against its digest and
-lays the bytes down. The only back-and-forth of the house is in here. Memory is bounded by the in-flight limits: a
-large file is never held, only a window of its chunks.
+Every chunk is checked before it is laid down, and the whole before it leaves (G9). A large file is never held in
+memory, only a window of its chunks.
 """
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,31 +17,27 @@ from meerkat.core import fetch
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
-from meerkat.model.dot import Author, Dot, Vector
-from meerkat.model.frame import Cancel, CarryFrame, Give, Lack, LinkLost, Piece, PieceAsk
+from meerkat.model.dot import Dot
+from meerkat.model.frame import Piece
 from meerkat.model.ids import Digest, NodeId
-from meerkat.model.limits import ASKS_IN_SERVICE_MAX, BULK_WINDOW_CHUNKS, CHUNK_BYTES_MAX
-from meerkat.model.path import RelPath
-from meerkat.model.problem import PathBlocked, Problem, lie, no_source
+from meerkat.model.limits import BULK_WINDOW_CHUNKS, CHUNK_BYTES_MAX
+from meerkat.model.problem import PathBlocked, Problem, lie
 from meerkat.model.recipe import Chunk, Recipe, RecipeFault, recipe_bytes_max, unpack_recipe
 from meerkat.model.version import Version
+from meerkat.node.asking import Asking
 from meerkat.node.books import Books
 from meerkat.node.hub import Hub
-from meerkat.node.inquiry import Inquiry
-from meerkat.node.ports import Pipe, View
-from meerkat.node.serve import Assembled, answer, is_piece, own, read_file, serve
-from meerkat.node.tasks import Tasks
-
-log = logging.getLogger("meerkat.transfer")
+from meerkat.node.ports import View
+from meerkat.node.serve import read_file
 
 T = TypeVar("T")
 
 
 class Transfer:
-    """Fetches what is wanted, serves what is asked.
+    """Stages what is wanted.
 
     Attributes:
-        on_suspect: told, from worker threads, of files that had not the bytes that somebody asked for (see `serve`).
+        morsel: the bytes of a very small file that rode with its entry.
     """
 
     def __init__(
@@ -54,214 +48,18 @@ class Transfer:
         books: Books,
         hub: Hub,
         threads: ThreadPoolExecutor,
-        tasks: Tasks,
+        asking: Asking,
         rng: random.Random,
     ) -> None:
+        self._asking = asking
         self._root = root
         self._stage = stage
         self._trash = trash
         self._books = books
         self._hub = hub
         self._threads = threads
-        self._tasks = tasks
         self._rng = rng
-        self.on_suspect: Callable[[RelPath], None] = lambda path: None
-        self._fetch = fetch.Fetch(rng)
-        self._pipes: dict[NodeId, Pipe[CarryFrame]] = {}
-        self._asked: dict[tuple[NodeId, int], tuple[Piece, ...]] = {}
-        self._waiting: dict[Piece, asyncio.Future[bytes]] = {}
-        self._wanters: dict[Piece, int] = {}
-        self._progress: dict[NodeId, dict[Author, int]] = {}
-        self._partials: dict[Digest, set[str]] = {}
-        self._timer: asyncio.TimerHandle | None = None
         self.morsel: Callable[[Version], bytes | None] = lambda version: None
-        self.on_spoiled: Callable[[NodeId], None] = lambda node: None
-        self.inquiry = Inquiry(self._send, is_piece)
-
-    # ---- sources
-
-    async def attend(self, node: NodeId, pipe: Pipe[CarryFrame]) -> None:
-        """Ask and serve over one member's Carry stream until it ends."""
-        self._pipes[node] = pipe
-        serving: dict[int, asyncio.Task[None]] = {}
-        slots = asyncio.Semaphore(ASKS_IN_SERVICE_MAX)
-        self._handle(fetch.SourceOpened(node))
-        try:
-            async for frame in pipe.frames():
-                match frame:
-                    case PieceAsk(id=number):
-                        await slots.acquire()
-                        task = self._tasks.spawn(f"serve {node} {number}", self._serve(pipe, frame, slots))
-                        serving[number] = task
-                        task.add_done_callback(partial(_forget, serving, number))
-                    case Give() | Lack() if self.inquiry.heard(node, frame):
-                        pass
-                    case Give():
-                        self._given(node, frame)
-                    case Lack():
-                        self._lacked(node, frame)
-                    case Cancel(id=number):
-                        if number in serving:
-                            serving[number].cancel()
-        finally:
-            for task in list(serving.values()):
-                task.cancel()
-            if self._pipes.get(node) is pipe:
-                del self._pipes[node]
-                self._progress.pop(node, None)
-                for key in [key for key in self._asked if key[0] == node]:
-                    del self._asked[key]
-                self.inquiry.closed(node)
-                self._handle(fetch.SourceClosed(node))
-
-    def progressed(self, node: NodeId, complete: Vector) -> bool:
-        """That node may have more than before: what it lacked it may have now. Being told the same again is no such
-        news (False): what two sources lack would for ever be about to be asked for once more."""
-        if node not in self._pipes or self._progress.get(node) == complete:
-            return False
-        self._progress[node] = dict(complete)
-        self._handle(fetch.SourceProgressed(node))
-        return True
-
-    def staged(self, content: Digest) -> list[str]:
-        """The stage names in which that content is being assembled (see `serve`)."""
-        return list(self._partials.get(content, ()))
-
-    def linked(self) -> set[NodeId]:
-        """The members that can be asked."""
-        return set(self._pipes)
-
-    async def own(self, pieces: Sequence[Piece]) -> list[bool]:
-        """Which of these pieces this disk has: in the folder, in the trash or in the stage."""
-        here = self._root, self._stage, self._trash, Assembled(self, self._stage), tuple(pieces)
-        return await self._in_thread(lambda: self._books.read_here(lambda view: own(view, *here)))
-
-    async def _serve(self, pipe: Pipe[CarryFrame], ask: PieceAsk, slots: asyncio.Semaphore) -> None:
-        assembled = Assembled(self, self._stage)
-        try:
-            answers = await self._in_thread(
-                lambda: self._books.read_here(
-                    lambda view: serve(
-                        view, self._root, self._stage, self._trash, assembled, ask.pieces, self.on_suspect
-                    )
-                )
-            )
-            for frame in answer(ask.id, answers):
-                await pipe.send(frame)
-        except LinkLost:
-            pass
-        finally:
-            slots.release()
-
-    # ---- the machine and its answers
-
-    def _handle(self, event: fetch.Event) -> None:
-        loop = asyncio.get_running_loop()
-        for command in self._fetch.handle(event, loop.time()):
-            match command:
-                case fetch.SendAsk(node, number, pieces):
-                    self._asked[node, number] = pieces
-                    self._tasks.spawn(f"ask {node} {number}", self._send(node, PieceAsk(number, pieces)))
-                case fetch.CancelAsk(node, number):
-                    self._asked.pop((node, number), None)
-                    self._tasks.spawn(f"cancel {node} {number}", self._send(node, Cancel(number)))
-                case fetch.ReportStuck(piece):
-                    self._stuck(piece)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        wake_at = self._fetch.wake_at()
-        if wake_at is not None:
-            self._timer = loop.call_at(wake_at, self._handle, fetch.Tick())
-
-    async def _send(self, node: NodeId, frame: CarryFrame) -> None:
-        pipe = self._pipes.get(node)
-        if pipe is not None:
-            try:
-                await pipe.send(frame)
-            except LinkLost:
-                pass  # the reader's end tells the machine
-
-    def _given(self, node: NodeId, give: Give) -> None:
-        pieces = self._asked.get((node, give.id))
-        if pieces is None:
-            return  # an answer to a question given up
-        for index, data in enumerate(give.data, give.first):
-            if index >= len(pieces):
-                return
-            piece = pieces[index]
-            if not is_piece(piece, data):
-                log.warning("%s gave wrong bytes for %s", node, piece.object.hex()[:12])
-                self._handle(fetch.PieceSpoiled(node, piece))
-                self.on_spoiled(node)
-                continue
-            self._hub.traffic.received += len(data)
-            future = self._waiting.get(piece)
-            if future is not None and not future.done():
-                future.set_result(data)
-            self._handle(fetch.PieceArrived(node, give.id, piece))
-        self._forget_answered(node, give.id)
-
-    def _lacked(self, node: NodeId, lack: Lack) -> None:
-        pieces = self._asked.get((node, lack.id))
-        for index in lack.pieces if pieces is not None else ():
-            if pieces is not None and index < len(pieces):
-                self._handle(fetch.PieceLacked(node, lack.id, pieces[index]))
-        self._forget_answered(node, lack.id)
-
-    def _forget_answered(self, node: NodeId, number: int) -> None:
-        """Links live for months: what was asked over them must not pile up."""
-        if not self._fetch.is_open(node, number):
-            self._asked.pop((node, number), None)
-
-    def _stuck(self, piece: Piece) -> None:
-        future = self._waiting.get(piece)
-        if future is not None and not future.done():
-            future.set_exception(PathBlocked(no_source()))
-
-    # ---- wanting
-
-    async def piece(self, piece: Piece, *, urgent: bool, hints: tuple[NodeId, ...] = ()) -> bytes:
-        """The checked bytes of one piece, from whoever has it.
-
-        Raises:
-            PathBlocked: no_source_online, when no linked member has it.
-        """
-        (answer,) = await self.pieces([fetch.Want(piece, hints, urgent)])
-        if isinstance(answer, PathBlocked):
-            raise answer
-        return answer
-
-    async def pieces(self, wants: Sequence[fetch.Want]) -> list[bytes | PathBlocked]:
-        """The checked bytes of many pieces, asked for together; for each that no linked member has: why not."""
-        if not self._pipes:
-            return [PathBlocked(no_source()) for _ in wants]
-        futures = [self._expect(want.piece) for want in wants]
-        self._handle(fetch.PiecesWanted(tuple(wants)))
-        try:
-            await asyncio.wait(set(futures))
-        finally:
-            for want, future in zip(wants, futures, strict=True):
-                self._expect_no_more(want.piece, future)
-        return [future.exception() or future.result() for future in futures]  # type: ignore[misc]  # only PathBlocked is set
-
-    def _expect(self, piece: Piece) -> "asyncio.Future[bytes]":
-        future = self._waiting.get(piece)
-        if future is None or future.done():
-            future = self._waiting[piece] = asyncio.get_running_loop().create_future()
-        self._wanters[piece] = self._wanters.get(piece, 0) + 1
-        return future
-
-    def _expect_no_more(self, piece: Piece, future: "asyncio.Future[bytes]") -> None:
-        self._wanters[piece] -= 1
-        if not self._wanters[piece]:
-            del self._wanters[piece]
-            if self._waiting.get(piece) is future:
-                del self._waiting[piece]
-        if not future.done() or future.exception() is not None:
-            self._handle(fetch.PieceUnwanted(piece))
-
-    # ---- assembling
 
     async def small(
         self, wanted: Sequence[tuple[str, Version, tuple[NodeId, ...]]], on_blocked: Callable[[str, Problem], None]
@@ -284,7 +82,9 @@ class Transfer:
             if 0 < version.size <= CHUNK_BYTES_MAX and version.digest not in local
         ]
         fetched = (
-            dict(zip((want.piece.object for want in wants), await self.pieces(wants), strict=True)) if wants else {}
+            dict(zip((want.piece.object for want in wants), await self._asking.pieces(wants), strict=True))
+            if wants
+            else {}
         )
         ready: list[tuple[str, Version, bytes]] = []
         for name, version, _ in wanted:
@@ -352,9 +152,7 @@ class Transfer:
         Raises:
             PathBlocked: with the reason; what has been fetched stays for the next try.
         """
-        names = self._partials.setdefault(version.digest, set())
-        names.add(name)
-        try:
+        with self._asking.partials.assembling(version.digest, name):
             inode = await self._in_thread(partial(self._take_from_trash, name, version))
             if inode is not None:
                 return inode
@@ -366,10 +164,6 @@ class Transfer:
             inode = await self._in_thread(partial(self._stage.seal, name, version))
             await self._books.write(lambda tx: tx.put_chunks(version.digest, recipe.chunks))
             return inode
-        finally:
-            names.discard(name)
-            if not names:
-                self._partials.pop(version.digest, None)
 
     def _take_from_trash(self, name: str, version: Version) -> int | None:
         """A large file that lies in the trash as a whole (it was moved, and its old name went first)."""
@@ -395,7 +189,7 @@ class Transfer:
             while not parts or (len(parts[-1]) == CHUNK_BYTES_MAX and len(parts) * CHUNK_BYTES_MAX < bytes_max):
                 offset = len(parts) * CHUNK_BYTES_MAX
                 part = Piece(version.recipe, offset, CHUNK_BYTES_MAX, recipe=True)
-                parts.append(await self.piece(part, urgent=True, hints=hints))
+                parts.append(await self._asking.piece(part, urgent=True, hints=hints))
             fetched = b"".join(parts)
             if blake3(fetched).digest() != version.recipe:
                 raise PathBlocked(lie("its recipe is not the one announced"))
@@ -446,7 +240,7 @@ class Transfer:
             nonlocal done
             for chunk in rest:
                 piece = Piece(version.digest, chunk.offset, chunk.length, chunk.digest)
-                data = await self.piece(piece, urgent=False, hints=hints)
+                data = await self._asking.piece(piece, urgent=False, hints=hints)
                 await self._in_thread(partial(self._stage.write, name, chunk.offset, data))
                 done += 1
                 if done % BULK_WINDOW_CHUNKS == 0:
@@ -461,10 +255,6 @@ class Transfer:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-def _forget(serving: dict[int, asyncio.Task[None]], number: int, _: asyncio.Task[None]) -> None:
-    serving.pop(number, None)
 
 
 def _whole(version: Version) -> Piece:

@@ -1,0 +1,214 @@
+"""Questions for content: from whoever has it, checked piece by piece, in both directions."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from node_rooms import CARRIED, WITHIN_S, Rooms, Tube, attending, author_of, node_id, tube, until
+from scripted_sources import (
+    DATA,
+    LARGE,
+    SMALL,
+    fetch_large,
+    fetch_small,
+    honest,
+    lack,
+    large_of,
+    lie,
+    scripted,
+    silent,
+    staged,
+)
+
+from meerkat.model.frame import Cancel, CarryFrame, Give, Lack, LinkLost, Piece, PieceAsk
+from meerkat.model.ids import Digest
+from meerkat.model.problem import Reason
+
+
+def test_wrong_bytes_are_refused_and_another_is_asked(tmp_path: Path) -> None:
+    """A lying or rotten source costs a retry, never a wrong file."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            _, lies = scripted(ada, "liar", lie)
+            await until("the liar is there", lambda: ada.asking._pipes)
+            _, problems = await fetch_small(ada)
+            assert [problem.reason for problem in problems] == [Reason.NO_SOURCE_ONLINE]
+            assert len(lies) == 1, "the same lie is not asked for again"
+            _, truths = scripted(ada, "bob", honest(DATA))
+            await until("bob is there", lambda: len(ada.asking._pipes) == 2)
+            _, problems = await fetch_small(ada)
+            assert problems == []
+            assert staged(ada, "s.1") == DATA
+            assert (len(lies), len(truths)) == (1, 1)
+
+    asyncio.run(play())
+
+
+def test_without_a_source_it_says_so_at_once(tmp_path: Path) -> None:
+    """Nobody linked, or nobody who has it: the reason is the same, and nothing hangs."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            _, (problem,) = await fetch_small(ada)
+            assert problem.reason is Reason.NO_SOURCE_ONLINE
+            scripted(ada, "bob", lack)
+            scripted(ada, "cy", lack)
+            await until("both are there", lambda: len(ada.asking._pipes) == 2)
+            _, (problem,) = await fetch_small(ada)
+            assert problem.reason is Reason.NO_SOURCE_ONLINE
+
+    asyncio.run(play())
+
+
+def test_the_same_word_again_is_no_progress(tmp_path: Path) -> None:
+    """What every source lacks is told to be so, however often they say how far they are; more than before is news."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path) as ada:
+            _, asked = scripted(ada, "bob", lack)
+            assert not ada.asking.progressed(node_id("zoe"), {})
+            await until("linked", lambda: ada.asking.progressed(node_id("bob"), {author_of("bob"): 1}))
+            assert not ada.asking.progressed(node_id("bob"), {author_of("bob"): 1})
+            _, problems = await fetch_small(ada)
+            assert [problem.reason for problem in problems] == [Reason.NO_SOURCE_ONLINE]
+            assert len(asked) == 1
+            assert ada.asking.progressed(node_id("bob"), {author_of("bob"): 2})
+
+    asyncio.run(play())
+
+
+def test_a_source_that_goes_away_is_replaced(tmp_path: Path) -> None:
+    """The link ends with the question unanswered: it goes to another member."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            end, asks = scripted(ada, "bob", silent)
+            await until("bob is there", lambda: ada.asking._pipes)
+            fetching = ada.tasks.spawn("fetch", fetch_small(ada))
+            await until("bob was asked", lambda: asks)
+            scripted(ada, "cy", honest(DATA))
+            end.cut()
+            assert (await fetching)[1] == []
+            assert staged(ada, "s.1") == DATA
+            assert set(ada.asking._pipes) == {node_id("cy")}
+
+    asyncio.run(play())
+
+
+def test_two_who_want_the_same_ask_once(tmp_path: Path) -> None:
+    """The same content at two paths is fetched once; one that gives up does not take it from the other."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            release = asyncio.Event()
+
+            async def slow(end: Tube[CarryFrame], ask: PieceAsk) -> None:
+                await release.wait()
+                await honest(DATA)(end, ask)
+
+            end, asks = scripted(ada, "bob", slow)
+            await until("bob is there", lambda: ada.asking._pipes)
+            piece = Piece(SMALL.digest, 0, len(DATA), SMALL.digest)
+            wants = [ada.tasks.spawn("want", ada.asking.piece(piece, urgent=True)) for _ in range(3)]
+            await until("bob was asked", lambda: asks)
+            wants[0].cancel()
+            await asyncio.sleep(0)
+            release.set()
+            assert await asyncio.gather(*wants[1:]) == [DATA, DATA]
+            assert len(asks) == 1
+            assert not any(isinstance(frame, Cancel) for frame in end.other.sent)
+            assert (len(ada.asking._waiting), len(ada.asking._wanters), len(ada.asking._fetch)) == (0, 0, 0)
+
+    asyncio.run(play())
+
+
+def test_what_nobody_wants_any_more_is_called_off(tmp_path: Path) -> None:
+    """The source is told, and a late answer does no harm."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            end, asks = scripted(ada, "bob", silent)
+            await until("bob is there", lambda: ada.asking._pipes)
+            piece = Piece(SMALL.digest, 0, len(DATA), SMALL.digest)
+            want = ada.tasks.spawn("want", ada.asking.piece(piece, urgent=True))
+            await until("bob was asked", lambda: asks)
+            want.cancel()
+            await until("bob was told", lambda: any(isinstance(frame, Cancel) for frame in end.other.sent))
+            await end.send(Give(asks[0].id, 0, (DATA,)))
+            await end.send(Give(999, 0, (DATA,)))
+            await end.send(Lack(999, (0,)))
+            again = ada.tasks.spawn("want", ada.asking.piece(piece, urgent=True))
+            await until("bob was asked again", lambda: len(asks) == 2)
+            await end.send(Give(asks[1].id, 0, (DATA,)))
+            assert await again == DATA
+
+    asyncio.run(play())
+
+
+def test_questions_are_answered_in_both_directions(tmp_path: Path) -> None:
+    """Over the one stream that ada dialled, bob gets from ada what he lacks, and hears what ada has not."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            ada.put("a", DATA)
+            await ada.scan()
+            mine, theirs = tube(CARRIED)
+            ada.tasks.spawn("attend", attending(ada.asking.attend(node_id("bob"), mine)))
+            nothing = Digest(bytes(32))
+            pieces = (Piece(SMALL.digest, 0, len(DATA), SMALL.digest), Piece(nothing, 0, 4, nothing))
+            await theirs.send(PieceAsk(7, pieces))
+            answers = [await theirs.next(), await theirs.next()]
+            assert Give(7, 0, (DATA,)) in answers
+            assert Lack(7, (1,)) in answers
+            theirs.cut()
+            with pytest.raises(LinkLost):
+                await theirs.send(PieceAsk(8, pieces))
+            await until("the source is gone", lambda: not ada.asking._pipes)
+
+    asyncio.run(play())
+
+
+def test_what_is_being_assembled_is_given_on(tmp_path: Path) -> None:
+    """A node that still downloads serves the chunks that it has checked: the origin need not give everyone a copy."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada, Rooms(tmp_path / "bob", "bob") as bob:
+            version, recipe, packed = await large_of(bob)
+            release = asyncio.Event()
+            given: list[Piece] = []
+
+            async def one_chunk(end: Tube[CarryFrame], ask: PieceAsk) -> None:
+                if not ask.pieces[0].recipe:
+                    if given:
+                        await release.wait()
+                    given.extend(ask.pieces)
+                await honest(LARGE, packed)(end, ask)
+
+            scripted(ada, "origin", one_chunk)
+            await until("the origin is there", lambda: ada.asking._pipes)
+            fetching = ada.tasks.spawn("fetch", fetch_large(ada, version))
+            await until("some chunks came", lambda: ada.hub.traffic.received > len(packed))
+            mine, theirs = tube(CARRIED)
+            ada.tasks.spawn("attend", attending(ada.asking.attend(node_id("cy"), mine)))
+            served: dict[Piece, bytes] = {}
+
+            async def ask_for_all() -> None:
+                wanted = [piece for piece in given if piece not in served]
+                await theirs.send(PieceAsk(1, tuple(wanted[:1])))
+                while isinstance(answer := await theirs.next(), PieceAsk):
+                    pass  # ada asks cy as well
+                if isinstance(answer, Give):
+                    served[wanted[0]] = answer.data[0]
+
+            async with asyncio.timeout(WITHIN_S):
+                while not served:
+                    await ask_for_all()
+            ((piece, data),) = served.items()
+            assert data == LARGE[piece.offset :][: piece.length]
+            theirs.cut()
+            release.set()
+            await fetching
+            assert len(recipe.chunks) > 4
+
+    asyncio.run(play())
