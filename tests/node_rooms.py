@@ -29,6 +29,7 @@ from meerkat.node import ledger
 from meerkat.node.asking import Asking
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
+from meerkat.node.edit import Editor
 from meerkat.node.holds import Holds
 from meerkat.node.hub import Hub
 from meerkat.node.inward import Inward
@@ -36,9 +37,11 @@ from meerkat.node.losers import Losers
 from meerkat.node.outward import Outward, ScanReport
 from meerkat.node.place import Placer
 from meerkat.node.pull import Puller
+from meerkat.node.restore import Restorer
 from meerkat.node.rules import Rules
 from meerkat.node.tasks import Tasks
 from meerkat.node.transfer import Transfer
+from meerkat.node.undelete import Undelete
 from meerkat.store.index import Index
 
 WITHIN_S = 90.0
@@ -224,6 +227,9 @@ class Rooms:
         self.inward = Inward(
             self.books, self.claims, self.hub, self.placer, self.losers, self.tasks, self.rules.ignored
         )
+        self.editor = Editor(self.root, self.stage, self.books, self.claims, self.placer, self.outward, self.threads)
+        self.restorer = Restorer(self.stage, self.trash, self.books, self.transfer, self.editor, self.threads)
+        self.undelete = Undelete(self.trash, self.books, self.restorer, self.editor, self.outward)
         self.puller = Puller(self.books, self.threads, self.tasks, self.merged.extend, self._on_recovered)
         await self.books.open()
         return self

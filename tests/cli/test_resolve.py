@@ -11,8 +11,19 @@ from meerkat.cli.main import run
     ("answer", "shown"),
     [
         (
-            {"path": "a", "kept": "b" * 32, "name": "pi", "stored": ["trash"]},
-            "a is pi's version now; undo: meerkat restore a\n",
+            {
+                "path": "a",
+                "kept": "b" * 32,
+                "name": "pi",
+                "stored": ["trash", "a.c2"],
+                "trashed": [{"path": "a c1", "version": "3f9a"}],
+                "left": ["a.c2"],
+            },
+            (
+                "a is pi's version now\n"
+                "In the trash: a c1; undo: meerkat restore 'a c1' --version 3f9a\n"
+                "Edited meanwhile, so it stays: a.c2\n"
+            ),
         ),
         ({"path": "a", "kept": "both", "stored": ["a.pi"]}, "Both stay: a as it is, the other as a.pi\n"),
     ],

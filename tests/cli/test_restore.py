@@ -26,6 +26,37 @@ def test_where_nothing_stood_there_is_nothing_to_undo(node: Any, capsys: pytest.
     assert capsys.readouterr().out.splitlines() == ["Restored version 3f9a (2.0 kB) to a"]
 
 
+def test_a_folder_says_what_came_back(node: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """How much of it, and how to take that back; also the file that it replaced."""
+    answer = {"path": "d", "version": "77b0", "size": 2000, "to": None, "replaced": "3f9a", "files": 2, "folders": 1}
+    node.answers["restore"] = answer | {"missing": 0, "missing_examples": []}
+    assert run(["restore", "d"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "Restored 2 files in 1 folder (2.0 kB) in d; to take it back, delete what came back",
+        "What stood there is in the trash; undo: rm -r d, then meerkat restore d --version 3f9a",
+    ]
+
+
+def test_what_did_not_come_back_is_told(node: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each path with its cause, what to do, and an exit code that scripts see."""
+    lacking = {
+        "path": "d/x",
+        "code": "unreachable",
+        "message": "version 1 of 'd/x\x1b' is not here",
+        "cause": "no source",
+    }
+    answer = {"path": "d", "version": None, "size": 9, "to": None, "replaced": None, "files": 1, "folders": 0}
+    node.answers["restore"] = answer | {"missing": 3, "missing_examples": [lacking]}
+    assert run(["restore", "d"]) == 6
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert out.splitlines()[1].startswith("Not restored: version 1 of 'd/x")
+    assert out.splitlines()[2:] == [
+        "… and 2 more",
+        "Start the nodes that may have them, then again: meerkat restore d",
+    ]
+
+
 def test_a_target_is_made_absolute(node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The node does not know the shell's directory."""
     node.answers["restore"] = {"path": "a", "version": "3f9a", "size": 1, "to": "x"}

@@ -1,15 +1,17 @@
 """Which conflicts people are shown: read from a real index."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from meerkat.core.merge import mark
 from meerkat.core.resolve import copy_path
 from meerkat.model.dot import Author, Dot
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.path import RelPath
-from meerkat.model.version import Kind, Version
-from meerkat.node.conflicts import Json, list_conflicts
+from meerkat.model.version import Base, Kind, Stat, Version
+from meerkat.node.conflicts import Json, list_conflicts, sides_of
 from meerkat.store.index import Index
 from meerkat.store.transaction import Transaction
 
@@ -64,6 +66,8 @@ def test_a_copy_is_shown_with_its_writer(tx: Transaction) -> None:
             "at": "2020-09-13T12:26:40.000Z",
             "size": 1,
             "digest": "01" * 32,
+            "kind": "file",
+            "copied": True,
         }
     ]
 
@@ -80,7 +84,39 @@ def test_a_copy_without_origin_is_its_writers(tx: Transaction) -> None:
 def test_a_conflict_is_shown_before_its_copy_is_made(tx: Transaction) -> None:
     """Two contents at one path: that is one, though nobody has dealt with it yet."""
     tx.put_siblings(F, {dot(ADA, 1): file(1), dot(BOB, 1): file(2)})
-    assert listed(tx) == [{"path": F, "copies": []}]
+    (row,) = listed(tx)
+    copies = row["copies"]
+    assert isinstance(copies, list)
+    (copy,) = copies
+    assert (row["path"], copy["path"], copy["name"], copy["copied"]) == (F, COPY, "ada", False)
+
+
+def test_the_sides_of_a_conflict(tx: Transaction) -> None:
+    """What the path shows, then its copies, then what has none; each is here only where this disk shows it."""
+    seen = Stat(Kind.FILE, 2, TIME_NS, TIME_NS, 7, 0o644)
+    third = file(3)
+    tx.put_siblings(F, {dot(ADA, 1): third, dot(BOB, 1): file(2)})
+    tx.put_siblings(COPY, {dot(BOB, 2): file(1, origin=ADA)})
+    tx.put_base(F, Base(third.content, seen))
+    shown, copy, loser = sides_of(tx, F)
+    assert (shown.path, shown.node, shown.current, shown.here) == (F, ADA, True, True)
+    assert (copy.path, copy.node, copy.current, copy.here) == (COPY, ADA, False, False)
+    assert (loser.path, loser.node, loser.here) == (copy_path(F, file(2).content), BOB, False)
+
+
+def test_a_loser_whose_copy_was_edited_is_no_side(tx: Transaction) -> None:
+    """Its bytes are known to be kept: nobody is asked about them again."""
+    tx.put_siblings(F, {dot(ADA, 1): file(2), dot(BOB, 1): file(1)})
+    tx.put_siblings(COPY, {dot(BOB, 2): replace(file(4), hist=(mark(file(1).content),))})
+    assert [side.path for side in sides_of(tx, F)] == [F, COPY]
+
+
+def test_an_implied_folder_is_of_whoever_wrote_in_it(tx: Transaction) -> None:
+    """The folder is there only for what is in it."""
+    tx.put_siblings(F, {dot(ADA, 1): file(1)})
+    tx.put_siblings(RelPath(f"{F}/x"), {dot(BOB, 1): file(2)})
+    shown, loser = sides_of(tx, F)
+    assert (shown.node, shown.version.kind, loser.node) == (BOB, Kind.FOLDER, ADA)
 
 
 def test_a_deleted_copy_is_settled(tx: Transaction) -> None:

@@ -9,15 +9,8 @@ from node_rooms import Rooms, file_version, path
 
 from meerkat.model.fault import Exit, Fault
 from meerkat.node.history import version_name
-from meerkat.node.restore import Restorer
 
 OLD, NEW = b"the old text", b"the new text"
-
-
-def restorer(rooms: Rooms) -> Restorer:
-    return Restorer(
-        rooms.root, rooms.stage, rooms.trash, rooms.books, rooms.claims, rooms.transfer, rooms.outward, rooms.threads
-    )
 
 
 def run(folder: Path, scene: Callable[[Rooms, Rooms], Coroutine[object, object, None]]) -> None:
@@ -45,7 +38,7 @@ def test_the_version_before_comes_back_from_the_trash(tmp_path: Path) -> None:
 
     async def scene(ada: Rooms, _: Rooms) -> None:
         await replaced_by_the_pool(ada)
-        version, replaced = await restorer(ada).restore(path("doc"), None)
+        version, replaced = await ada.restorer.restore(path("doc"), None)
         assert replaced == file_version(NEW).content
         assert version.digest == file_version(OLD).digest
         assert ada.read("doc") == OLD
@@ -53,7 +46,7 @@ def test_the_version_before_comes_back_from_the_trash(tmp_path: Path) -> None:
         assert (living.digest, living.weak) == (version.digest, False), "it is told to the pool as an edit"
         assert NEW in ada.trashed()
         assert ada.stage.names() == []
-        await restorer(ada).restore(path("doc"), None)
+        await ada.restorer.restore(path("doc"), None)
         assert ada.read("doc") == NEW
 
     run(tmp_path, scene)
@@ -70,7 +63,7 @@ def test_a_deletion_is_undone_with_its_folders(tmp_path: Path) -> None:
         (tmp_path / "ada/a/b").rmdir()
         (tmp_path / "ada/a").rmdir()
         await ada.scan()
-        _version, replaced = await restorer(ada).restore(path("a/b/doc"), None)
+        _version, replaced = await ada.restorer.restore(path("a/b/doc"), None)
         assert replaced is None
         assert ada.read("a/b/doc") == OLD
         assert [version.digest for version in await ada.living("a/b/doc")] == [file_version(OLD).digest]
@@ -87,7 +80,7 @@ def test_a_member_gives_what_lies_in_its_trash(tmp_path: Path) -> None:
         await ada.scan()
         ada.put("doc", b"third")
         await ada.scan()
-        await restorer(ada).restore(path("doc"), version_name(file_version(OLD)))
+        await ada.restorer.restore(path("doc"), version_name(file_version(OLD)))
         assert ada.read("doc") == OLD
 
     run(tmp_path, scene)
@@ -102,10 +95,10 @@ def test_what_nobody_has_is_said(tmp_path: Path) -> None:
         ada.put("doc", NEW)
         await ada.scan()
         with pytest.raises(Fault) as nowhere:
-            await restorer(ada).restore(path("doc"), None)
+            await ada.restorer.restore(path("doc"), None)
         assert (nowhere.value.code, nowhere.value.exit_code) == ("unreachable", Exit.UNREACHABLE)
         with pytest.raises(Fault) as unknown:
-            await restorer(ada).restore(path("doc"), "abcdef")
+            await ada.restorer.restore(path("doc"), "abcdef")
         assert (unknown.value.code, unknown.value.exit_code) == ("not_found", Exit.NOT_FOUND)
         assert ada.read("doc") == NEW
 
@@ -118,11 +111,11 @@ def test_a_version_is_written_elsewhere(tmp_path: Path) -> None:
     async def scene(ada: Rooms, _: Rooms) -> None:
         await replaced_by_the_pool(ada)
         target = tmp_path / "out"
-        await restorer(ada).export(path("doc"), None, target)
+        await ada.restorer.export(path("doc"), None, target)
         assert target.read_bytes() == OLD
         assert ada.read("doc") == NEW
         with pytest.raises(Fault) as there:
-            await restorer(ada).export(path("doc"), None, target)
+            await ada.restorer.export(path("doc"), None, target)
         assert there.value.exit_code == Exit.REFUSED
 
     run(tmp_path, scene)

@@ -80,6 +80,24 @@ def test_history_is_bounded_and_keeps_the_recipes_it_needs(index: Index, monkeyp
         assert tx.recipe(recipe) is None
 
 
+def test_what_outlived_its_row_is_noted_as_it_goes(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file older than all that is kept of history: when it is deleted or edited, its version can still be named. What
+    has its row is not noted twice."""
+    monkeypatch.setattr(transaction_module, "CHANGES_KEPT_MAX", 1)
+    other = RelPath("other")
+    with index.write() as tx:
+        tx.put_siblings(PATH, {Dot(HERE, tx.next_seq()): version(1)})
+        tx.put_siblings(other, {Dot(HERE, tx.next_seq()): version(2)})
+        tx.prune_contents(10)
+    with index.write() as tx:
+        assert tx.changes(PATH, 10) == []
+        tx.put_siblings(PATH, {Dot(HERE, tx.next_seq()): Version(Kind.TOMBSTONE)})
+        tx.put_siblings(other, {Dot(HERE, tx.next_seq()): version(3)})
+    with index.read() as view:
+        assert [each.version for each in view.changes(PATH, 10)] == [Version(Kind.TOMBSTONE), version(1)]
+        assert [each.version for each in view.changes(other, 10)] == [version(3), version(2)]
+
+
 def test_a_hold_lasts_until_it_holds_nothing(index: Index) -> None:
     """Held paths are listed by hold; releasing the last of them ends the hold."""
     with index.write() as tx:

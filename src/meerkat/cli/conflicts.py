@@ -37,7 +37,7 @@ def conflict_lines(shown: list[dict[str, Any]], at: datetime) -> list[str]:
         lines.append(neutral(str(one["path"])))
         rows: list[list[Cell | str]] = [
             [
-                neutral(str(copy["path"])),
+                neutral(str(copy["path"])) + ("" if copy.get("copied", True) else " (not copied yet)"),
                 neutral(str(copy.get("name") or copy.get("node") or "–")),
                 ago(copy.get("at"), at),
                 size(int(copy.get("size") or 0)),

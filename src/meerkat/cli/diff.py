@@ -25,6 +25,7 @@ def diff(where: tuple[str, ...], as_json: bool) -> None:
     for one in shown:
         if one["text"] is None:
             whose = f"{neutral(str(one['name']))}'s version is {neutral(str(one['path']))}"
-            say(f"{whose}, {size(int(one['size']))}; the two cannot be compared line by line")
+            why = neutral(str(one.get("why") or "the two cannot be compared line by line"))
+            say(f"{whose}, {size(int(one['size']))}; {why}")
         for line in str(one["text"] or "").splitlines():
             say(neutral(line))

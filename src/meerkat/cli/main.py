@@ -35,7 +35,9 @@ COMMANDS = {
     "history": Lazy(
         "Recover", "meerkat.cli.history:history", "Show what happened to a path, or to all, the newest first."
     ),
-    "restore": Lazy("Recover", "meerkat.cli.restore:restore", "Bring back a past version of a file; deletions, too."),
+    "restore": Lazy(
+        "Recover", "meerkat.cli.restore:restore", "Bring back a past version of a file, or what was deleted."
+    ),
     "holds": Lazy(
         "Recover", "meerkat.cli.holds:holds", "List mass deletions that wait for a yes; allow or reject one."
     ),

@@ -6,7 +6,7 @@ from meerkat.cli import ask
 from meerkat.cli.folder import split_folder
 from meerkat.cli.group import command
 from meerkat.cli.options import json_option
-from meerkat.cli.show import neutral, print_json, say
+from meerkat.cli.show import neutral, print_json, say, typed
 from meerkat.model.fault import Exit, Fault
 
 
@@ -22,9 +22,16 @@ def resolve(where: tuple[str, ...], keep: str, as_json: bool) -> None:
     result = ask.call(folder, "resolve", {"path": paths[0], "keep": keep})
     if as_json:
         print_json(result)
-    elif result["kept"] == "both":
-        others = ", ".join(neutral(str(path)) for path in result["stored"])
-        say(f"Both stay: {neutral(str(result['path']))} as it is, the other as {others}")
+        return
+    path = neutral(str(result["path"]))
+    trashed = result.get("trashed") or []
+    if result["kept"] == "both":
+        others = ", ".join(neutral(str(each)) for each in result["stored"] if each != "trash")
+        say(f"Both stay: {path} as it is, the other as {others}")
     else:
-        path = neutral(str(result["path"]))
-        say(f"{path} is {neutral(str(result['name']))}'s version now; undo: meerkat restore {path}")
+        say(f"{path} is {neutral(str(result['name']))}'s version now")
+        for each in trashed:
+            undo = f"meerkat restore {typed(neutral(str(each['path'])))} --version {each['version']}"
+            say(f"In the trash: {neutral(str(each['path']))}; undo: {undo}")
+    for each in result.get("left") or ():
+        say(f"Edited meanwhile, so it stays: {neutral(str(each))}")

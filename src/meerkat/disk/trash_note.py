@@ -30,6 +30,7 @@ class Kept:
         path: where it stood; empty when its note was lost.
         content: what it was when it came in.
         size, mtime_ns: of a file, when it came in.
+        mode: a file's permission bits.
         trashed_at: when, UTC.
         late: the file was written after it came in, by a process that still had it open.
         unproven: its looks do not prove that it was not: only its bytes can tell.
@@ -43,6 +44,7 @@ class Kept:
     trashed_at: datetime
     late: bool = False
     unproven: bool = False
+    mode: int = 0o644
 
 
 def write_note(folder: int, name: str, kept: Kept) -> None:
@@ -106,7 +108,10 @@ def read_entry(folder: int, day: str, name: str, has_bytes: bool) -> Kept | None
         at = datetime.fromtimestamp(found.st_ctime_ns / 1e9, UTC)
         return Kept(f"{day}/{name}", "", Content(Kind.FILE, b""), found.st_size, found.st_mtime_ns, at)
     seen = stat_of(found)
-    if seen is None or (seen.size, seen.mtime_ns) == (kept.size, kept.mtime_ns):
+    if seen is None:
+        return kept
+    kept = replace(kept, mode=seen.mode)
+    if (seen.size, seen.mtime_ns) == (kept.size, kept.mtime_ns):
         return kept
     # A file with another name besides, in the tree or elsewhere: whoever writes to it is seen there.
     late = found.st_nlink == 1

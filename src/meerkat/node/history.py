@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from meerkat.core.merge import mark
 from meerkat.disk.trash import Kept, Trash
-from meerkat.model.ids import NodeId
+from meerkat.model.ids import Digest, NodeId
 from meerkat.model.index import Noted
 from meerkat.model.path import RelPath
 from meerkat.model.version import Content, Kind, Version
@@ -122,7 +122,12 @@ def from_trash(path: RelPath, kept: Iterable[Kept], now: Version | None, wanted:
             best = each
     if best is None:
         return None
-    kind, ident = best.content
+    return kept_version(best)
+
+
+def kept_version(kept: Kept) -> Version:
+    """A thing in the trash as the version that it was, as far as it can tell."""
+    kind, ident = kept.content
     if kind is Kind.SYMLINK:
-        return Version(kind, mtime_ns=best.mtime_ns, target=ident.decode("utf-8", "surrogateescape"))
-    return Version(kind, size=best.size, mtime_ns=best.mtime_ns, mode=0o644, digest=ident)  # type: ignore[arg-type]
+        return Version(kind, mtime_ns=kept.mtime_ns, target=ident.decode("utf-8", "surrogateescape"))
+    return Version(kind, size=kept.size, mtime_ns=kept.mtime_ns, mode=kept.mode, digest=Digest(ident))

@@ -31,6 +31,7 @@ from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.control import Control
 from meerkat.node.doubles import Doubles
+from meerkat.node.edit import Editor
 from meerkat.node.gossip import Gossip
 from meerkat.node.holds import Holds
 from meerkat.node.home import Home, default_name
@@ -59,6 +60,7 @@ from meerkat.node.succession import Succession
 from meerkat.node.surroundings import Surroundings, real
 from meerkat.node.tasks import Tasks
 from meerkat.node.transfer import Transfer
+from meerkat.node.undelete import Undelete
 from meerkat.node.upkeep import keep_bounded, rescan, scrub_slowly
 from meerkat.store.errors import IndexDamaged, IndexUnavailable
 from meerkat.wire.control import AlreadyRunning, UnsafeSocket
@@ -169,7 +171,7 @@ class Node:
         here = self.root, self.stage, self.trash, self.books, self.hub, self.serve_threads
         self.asking = Asking(*here, self.tasks, rng)
         self.transfer = Transfer(*here, self.asking, rng)
-        placer = Placer(
+        self.placer = placer = Placer(
             self.root,
             self.stage,
             self.trash,
@@ -240,27 +242,10 @@ class Node:
 
     def _build_recall(self) -> None:
         """The rooms with which people look back and put things right."""
-        self.restorer = Restorer(
-            self.root,
-            self.stage,
-            self.trash,
-            self.books,
-            self.claims,
-            self.transfer,
-            self.outward,
-            self.disk_threads,
-        )
-        self.judge = Judge(
-            self.root,
-            self.stage,
-            self.trash,
-            self.books,
-            self.claims,
-            self.outward,
-            self.restorer,
-            self.disk_threads,
-            self.registry.name_of,
-        )
+        editor = Editor(self.root, self.stage, self.books, self.claims, self.placer, self.outward, self.disk_threads)
+        self.restorer = Restorer(self.stage, self.trash, self.books, self.transfer, editor, self.disk_threads)
+        self.undelete = Undelete(self.trash, self.books, self.restorer, editor, self.outward)
+        self.judge = Judge(self.books, editor, self.restorer, self.registry.name_of)
         self.scrub = Scrub(
             self.root,
             self.stage,

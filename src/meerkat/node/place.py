@@ -210,7 +210,7 @@ class Placer:
                 )
                 if isinstance(result, Placed):
                     if result.old is not None and each.base is not None:
-                        self._discard(result.old, each.path, each.base.content, each.base.stat)
+                        self.discard(result.old, each.path, each.base.content, each.base.stat)
                     placed.append((each.path, result.base))
                 elif isinstance(result, Raced) and result.exposed:
                     exposed.append(each)
@@ -247,9 +247,9 @@ class Placer:
 
     def _discard_all(self, exposed: Sequence[Staged]) -> None:
         for each in exposed:
-            self._discard(each.name, each.path, each.version.content)
+            self.discard(each.name, each.path, each.version.content)
 
-    def _discard(self, name: str, path: RelPath, content: Content, known: Stat | None = None) -> None:
+    def discard(self, name: str, path: RelPath, content: Content, known: Stat | None = None) -> None:
         """What was replaced or removed on the pool's word goes to the trash; an empty folder just goes. The exchange
         has happened, so trouble here must not stop its being recorded: then the thing keeps a stage name of its own,
         from which it is put away later, or at the next start.
@@ -279,7 +279,7 @@ class Placer:
             if content is None:
                 self.rescue(name, path)
             else:
-                self._discard(name, path, content, known)
+                self.discard(name, path, content, known)
 
     def rescue(self, name: str, path: RelPath) -> None:
         """A person's bytes lie under a stage name: back to the path if it is free, else beside it, else the trash; and
@@ -380,7 +380,7 @@ class Placer:
                 else:
                     result = commit.remove(self._root, self._stage, job.path, names[job.path], job.base)
                     if isinstance(result, Placed):
-                        self._discard(names[job.path], job.path, job.base.content, job.base.stat)
+                        self.discard(names[job.path], job.path, job.base.content, job.base.stat)
                 outcome = self._outcome(job.path, result)
             except PathBlocked as error:
                 outcome = blocked_at(job.path, error.problem)

@@ -2,15 +2,17 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meerkat.model.fault import Exit, Fault
-from meerkat.model.limits import HISTORY_ROWS_MAX
+from meerkat.model.limits import HISTORY_ROWS_MAX, RESTORE_ROWS_SHOWN_MAX
 from meerkat.model.path import ROOT, RelPath
 from meerkat.node.abandon import Abandon
 from meerkat.node.arguments import Json, number, paths_in, text
 from meerkat.node.history import content_name, kept_by_content, rows, version_name
+from meerkat.node.undelete import Regained
 from meerkat.wire.control import Result
 
 if TYPE_CHECKING:
@@ -52,18 +54,25 @@ class Recall:
         wanted = arguments.get("version")
         name = str(wanted) if wanted else None
         to = arguments.get("to")
-        replaced = None
         if to:
             version = await self._node.restorer.export(path, name, Path(str(to)))
+            back = Regained(version, files=1, bytes=version.size)
         else:
-            version, replaced = await self._node.restorer.restore(path, name)
+            back = await self._node.undelete.bring_back(path, name)
         yield Result(
             {
                 "path": path,
-                "version": version_name(version),
-                "size": version.size,
+                "version": version_name(back.version) if back.version is not None else None,
+                "size": back.bytes,
                 "to": to or None,
-                "replaced": content_name(replaced) if replaced is not None else None,
+                "replaced": content_name(back.replaced) if back.replaced is not None else None,
+                "files": back.files,
+                "folders": back.folders,
+                "missing": len(back.missing),
+                "missing_examples": [
+                    {"path": each, **fault.as_json()}
+                    for each, fault in islice(back.missing.items(), RESTORE_ROWS_SHOWN_MAX)
+                ],
             }
         )
 

@@ -7,35 +7,27 @@ replace goes to the trash, so a restore can be taken back. Other nodes get the r
 import asyncio
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from meerkat.core.resolve import view as outlook
-from meerkat.disk import commit
-from meerkat.disk.commit import Placed
-from meerkat.disk.root import Root
-from meerkat.disk.scan import look
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.limits import HISTORY_ROWS_MAX, SINGLE_CHUNK_BYTES_MAX
-from meerkat.model.path import RelPath, ancestors
-from meerkat.model.problem import PathBlocked, Problem
-from meerkat.model.version import Base, Content, Kind, Version
+from meerkat.model.path import RelPath, tree_key
+from meerkat.model.problem import PathBlocked, Problem, Reason
+from meerkat.model.version import Content, Kind, Version
 from meerkat.node.books import Books
-from meerkat.node.claims import Claims
-from meerkat.node.history import choose, from_trash, kept_by_content, version_name
-from meerkat.node.outward import Outward
-from meerkat.node.place import stage_name
+from meerkat.node.edit import Editor, Fits, Laid, anything, blocked_fault
+from meerkat.node.history import choose, from_trash, version_name
 from meerkat.node.ports import View
 from meerkat.node.transfer import Transfer
 
 T = TypeVar("T")
-
-FOLDER = Version(Kind.FOLDER, mode=0o755)
 
 
 class Restorer:
@@ -43,23 +35,28 @@ class Restorer:
 
     def __init__(
         self,
-        root: Root,
         stage: Stage,
         trash: Trash,
         books: Books,
-        claims: Claims,
         transfer: Transfer,
-        outward: Outward,
+        editor: Editor,
         threads: ThreadPoolExecutor,
     ) -> None:
-        self._root = root
         self._stage = stage
         self._trash = trash
         self._books = books
-        self._claims = claims
         self._transfer = transfer
-        self._outward = outward
+        self._editor = editor
         self._threads = threads
+
+    async def shown(self, path: RelPath) -> Version | None:
+        """What the pool shows at the path; None: nothing."""
+
+        def look(view: View) -> Version | None:
+            winner = outlook(view.siblings(path), view.has_living_below(path)).winner
+            return winner.version if winner is not None else None
+
+        return await self._books.read(look)
 
     async def find(self, path: RelPath, wanted: str | None) -> Version:
         """The version that a person means by a path and the beginning of a version's name (None: the one before).
@@ -67,7 +64,8 @@ class Restorer:
         Raises:
             Fault: not_found.
         """
-        now, noted = await self._books.read(lambda view: (_shown(view, path), view.changes(path, HISTORY_ROWS_MAX)))
+        now = await self.shown(path)
+        noted = await self._books.read(lambda view: view.changes(path, HISTORY_ROWS_MAX))
         version = choose(noted, now, wanted)
         if version is None:
             kept = await self._in_thread(lambda: list(self._trash.entries()))
@@ -88,28 +86,46 @@ class Restorer:
         version = await self.find(path, wanted)
         return version, await self.put(path, version)
 
-    async def put(self, path: RelPath, version: Version) -> Content | None:
+    async def put(self, path: RelPath, version: Version, fits: Fits = anything) -> Content | None:
         """Put the version at the path, as a person's write; what stands there goes to the trash.
+
+        Args:
+            fits: whether what stands there may be replaced.
 
         Returns:
             what that was; None when nothing was replaced.
 
         Raises:
-            Fault: as `restore`.
+            Fault: as `restore` and `Editor.put`.
         """
-        await self._claims.until_free([path])
-        claimed = self._claims.take([path])
-        try:
-            if not claimed:
-                raise _busy(path)
-            name, inode = await self._staged(path, version)
-            replaced = await self._in_thread(partial(self._place, path, version, name, inode))
-        except PathBlocked as error:
-            raise _blocked(path, error.problem) from error
-        finally:
-            self._claims.free(claimed)
-        await self._outward.scan(path)
-        return replaced
+        return await self._editor.put(await self._laid(path, version), fits)
+
+    async def put_new(self, wanted: Sequence[tuple[RelPath, Version]]) -> dict[RelPath, Fault]:
+        """Put versions where nothing stands; nobody is told until a scan. As few at once as a commit holds.
+
+        Returns:
+            those that could not be put there, and why.
+        """
+        failed: dict[RelPath, Fault] = {}
+        laid: list[Laid] = []
+        small: dict[str, tuple[RelPath, Version]] = {}
+        for path, version in wanted:
+            if version.kind is Kind.FILE and version.size <= SINGLE_CHUNK_BYTES_MAX:
+                small[self._editor.name_for(path, version)] = path, version
+                continue
+            try:
+                laid.append(await self._laid(path, version))
+            except Fault as fault:
+                failed[path] = fault
+
+        def on_blocked(name: str, problem: Problem) -> None:
+            path, version = small[name]
+            failed[path] = _not_had(path, version, problem)
+
+        inodes = await self._transfer.small([(name, version, ()) for name, (_, version) in small.items()], on_blocked)
+        laid += [Laid(*small[name], name, inode) for name, inode in inodes.items()]
+        laid.sort(key=lambda each: tree_key(each.path))
+        return failed | await self._editor.put_new(laid)
 
     async def export(self, path: RelPath, wanted: str | None, target: Path) -> Version:
         """Write a past version to a new file outside the folder's care.
@@ -122,7 +138,7 @@ class Restorer:
             raise Fault(
                 "not_a_file", f"that version of {path!r} is a {version.kind.name.lower()}", exit_code=Exit.USAGE
             )
-        name, _ = await self._staged(path, version)
+        name = (await self._laid(path, version)).name
         try:
             await self._in_thread(partial(self._copy_out, name, version, target))
         except FileExistsError:
@@ -143,7 +159,7 @@ class Restorer:
         """
         if version.kind is not Kind.FILE or version.size > bytes_max:
             raise Fault("too_large", f"that version of {path!r} is not a file of at most {bytes_max} bytes")
-        name, _ = await self._staged(path, version)
+        name = (await self._laid(path, version)).name
         try:
             return await self._in_thread(partial(self._stage.read, name, 0, version.size))
         finally:
@@ -151,26 +167,34 @@ class Restorer:
 
     # ---- the bytes
 
-    async def _staged(self, path: RelPath, version: Version) -> tuple[str, int]:
-        """The version in the stage, checked: from the trash, from this folder, or from members."""
-        name = f"back.{stage_name(path, version)}"
+    async def _laid(self, path: RelPath, version: Version) -> Laid:
+        """The version in the stage, checked: from the trash, from this folder, or from members.
+
+        Raises:
+            Fault: unreachable, or what the disk says.
+        """
+        name = self._editor.name_for(path, version)
+        try:
+            return Laid(path, version, name, await self._staged(path, version, name))
+        except PathBlocked as error:
+            raise blocked_fault(path, error.problem) from error
+
+    async def _staged(self, path: RelPath, version: Version, name: str) -> int:
         if version.kind is Kind.SYMLINK:
-            return name, await self._in_thread(partial(self._stage.make_link, name, version))
+            return await self._in_thread(partial(self._stage.make_link, name, version))
         if version.kind is Kind.FOLDER:
-            return name, await self._in_thread(partial(self._stage.make_folder, name, version))
+            return await self._in_thread(partial(self._stage.make_folder, name, version))
         inode = await self._in_thread(partial(self._from_trash, name, version))
         if inode is None:
             inode = await self._in_thread(lambda: self._books.read_here(partial(self._from_folder, name, version)))
-        if inode is None:
-            inode = await self._from_members(path, name, version)
-        return name, inode
+        return await self._from_members(path, name, version) if inode is None else inode
 
     def _from_trash(self, name: str, version: Version) -> int | None:
-        kept = kept_by_content(self._trash).get(version.content)
+        kept = self._trash.find(version.digest)
         if kept is None:
             return None
         try:
-            self._trash.take(kept.id, self._stage, name)
+            self._trash.take(kept, self._stage, name)
             return self._stage.seal(name, version)
         except (KeyError, PathBlocked):
             self._stage.drop(name)  # written to since, or rotten: it is not what was asked for
@@ -193,44 +217,8 @@ class Restorer:
                 raise PathBlocked(problems[0])
             return inodes[name]
         except PathBlocked as error:
-            raise Fault(
-                "unreachable",
-                f"version {version_name(version)} of {path!r} is neither here nor on a node that is online",
-                cause=error.problem.text,
-                hint="try again when more nodes are online: meerkat nodes",
-                exit_code=Exit.UNREACHABLE,
-            ) from error
-
-    # ---- putting it there (in a worker thread)
-
-    def _place(self, path: RelPath, version: Version, name: str, inode: int) -> Content | None:
-        self._make_folders(path)
-        self._stage.flush([name])
-        for _ in range(3):
-            there = look(self._root, path, None).base
-            if there is not None and there.content == version.content:
-                self._stage.drop(name)
-                return None
-            result = commit.place(self._root, self._stage, path, name, inode, there, version)
-            if isinstance(result, Placed):
-                if result.old is not None and there is not None:
-                    self._keep(result.old, path, there)
-                commit.sync_parents(self._root, [path])
-                return there.content if there is not None and there.content.kind is not Kind.FOLDER else None
-        raise _busy(path)
-
-    def _make_folders(self, path: RelPath) -> None:
-        for above in reversed(list(ancestors(path))):
-            if self._root.lstat(above) is None:
-                name = f"back.folder.{os.getpid()}"
-                inode = self._stage.make_folder(name, FOLDER)
-                commit.place(self._root, self._stage, above, name, inode, None, FOLDER)
-
-    def _keep(self, name: str, path: RelPath, old: Base) -> None:
-        if old.content.kind is Kind.FOLDER:
-            self._stage.drop(name)
-        else:
-            self._trash.keep(self._stage, name, path, old.content, old.stat)
+            await self._in_thread(partial(self._stage.drop, name))
+            raise _not_had(path, version, error.problem) from error
 
     def _copy_out(self, name: str, version: Version, target: Path) -> None:
         with open(target, "xb") as out, os.fdopen(self._open_staged(name), "rb") as source:
@@ -244,14 +232,13 @@ class Restorer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def _shown(view: View, path: RelPath) -> Version | None:
-    winner = outlook(view.siblings(path), view.has_living_below(path)).winner
-    return winner.version if winner is not None else None
-
-
-def _busy(path: RelPath) -> Fault:
-    return Fault("file_busy", f"{path!r} is being changed all the time", hint="try again when it is quiet")
-
-
-def _blocked(path: RelPath, problem: Problem) -> Fault:
-    return Fault(problem.reason.value, f"{path!r} cannot be put there: {problem.text}", hint=problem.hint)
+def _not_had(path: RelPath, version: Version, problem: Problem) -> Fault:
+    if problem.reason is not Reason.NO_SOURCE_ONLINE:
+        return blocked_fault(path, problem)
+    return Fault(
+        "unreachable",
+        f"version {version_name(version)} of {path!r} is neither here nor on a node that is online",
+        cause=problem.text,
+        hint="try again when more nodes are online: meerkat nodes",
+        exit_code=Exit.UNREACHABLE,
+    )

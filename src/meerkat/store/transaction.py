@@ -63,6 +63,7 @@ _DROP_UNUSED_RECIPES = """DELETE FROM recipe WHERE rowid IN (SELECT rowid FROM r
     WHERE NOT EXISTS (SELECT 1 FROM base WHERE recipe <> x'' AND recipe = r.digest)
     AND NOT EXISTS (SELECT 1 FROM entry WHERE recipe <> x'' AND recipe = r.digest)
     AND NOT EXISTS (SELECT 1 FROM change WHERE recipe <> x'' AND recipe = r.digest) LIMIT ?)"""
+_NOTED = "SELECT 1 FROM change WHERE path = ? AND author = ? AND seq = ?"
 
 
 class Transaction(Snapshot):
@@ -87,6 +88,7 @@ class Transaction(Snapshot):
         self._own_seq_written = 0
         self._pending_known: dict[bytes, tuple[int, int] | None] = {}
         self.note_changes = True
+        self._has_dropped: bool | None = None
 
     def flush(self) -> dict[int, Author]:
         """Write what is kept in memory, before the commit. Answers the authors that the index may now remember."""
@@ -166,6 +168,7 @@ class Transaction(Snapshot):
             self._unwritten.put_entry(key, number, seq, values)
         self._ahead[key] = dict(siblings)
         if self.note_changes:
+            self._note_lost(key, {dot: old[dot] for dot in gone})
             self._note(key, [dot for dot in fresh if dot not in old], siblings)
         self._tally.fingerprint = (self._tally.fingerprint + change) % FINGERPRINT_MODULUS
         clash_before, clash = is_conflicted(old), is_conflicted(siblings)
@@ -195,6 +198,19 @@ class Transaction(Snapshot):
             if version.living or not lives:
                 number = self._number(dot.author)
                 self._unwritten.put_change((now_ms, key, number, dot.seq, *version_values(version)))
+
+    def _note_lost(self, key: bytes, gone: Siblings) -> None:
+        """What lived for so long that its row was dropped is noted again as it goes: who wants it back must find it."""
+        if self._has_dropped is None:
+            self._has_dropped = bool(self._rows("SELECT 1 WHERE (SELECT min(number) FROM change) > 1"))
+        if not self._has_dropped:
+            return
+        now_ms = time.time_ns() // 1_000_000
+        for dot, version in gone.items():
+            number = self._number(dot.author)
+            if version.living and not self._point(_NOTED, (key, number, dot.seq)):
+                at_ms = min(now_ms, version.mtime_ns // 1_000_000) if version.mtime_ns > 0 else now_ms
+                self._unwritten.put_change((at_ms, key, number, dot.seq, *version_values(version)))
 
     def open_hold(self, paths: Iterable[RelPath], total: int) -> int:
         """Hold the deletion of these paths; the hold's id. A path is in one hold at most."""
