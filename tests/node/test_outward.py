@@ -10,7 +10,7 @@ import pytest
 from node_rooms import WITHIN_S, Rooms, file_version, path, until
 
 from meerkat.disk.root import Root
-from meerkat.disk.scan import Sight
+from meerkat.disk.scan import Recall, Sight
 from meerkat.disk.scan import look as look_at
 from meerkat.disk.watch import Overflowed, Touched
 from meerkat.model.fault import Exit, Fault
@@ -191,12 +191,12 @@ def test_a_file_that_changes_while_it_is_read_is_looked_at_again(
     """It is said that it waits, and when it is quiet its whole content is taken."""
     real, looks = look_at, 0
 
-    def look(root: Root, name: RelPath, known: Base | None) -> Sight:
+    def look(root: Root, name: RelPath, known: Base | None, recall: Recall) -> Sight:
         nonlocal looks
         looks += 1
         if looks == 1:
             raise PathBlocked(Problem(name, Reason.CHANGED_WHILE_READING, "it changed while it was read"))
-        return real(root, name, known)
+        return real(root, name, known, recall)
 
     async def scene(ada: Rooms) -> None:
         monkeypatch.setattr(outward_room, "look", look)

@@ -33,13 +33,17 @@ from meerkat.model.limits import (
 )
 from meerkat.model.path import MARKER, PathFault, RelPath, check_name
 from meerkat.model.problem import PathBlocked, Problem, Reason
-from meerkat.model.recipe import Chunk, Recipe
+from meerkat.model.recipe import Chunk, Recipe, RecipeFault, unpack_recipe
 from meerkat.model.version import FOLDER, Base, Content, Kind, Stat
 
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SECOND_NS: Final = 1_000_000_000
 _THREADED_BYTES_MIN: Final = 8 * MIB  # below it, starting hash threads costs more than they save
 _STEP_BYTES: Final = 4 * MIB  # what hash threads are given at once
+
+
+Recall = Callable[[Digest], bytes | None]
+"""What this node still knows under a recipe's digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,11 @@ def is_racy(seen: Stat, now_ns: int) -> bool:
     return abs(now_ns - seen.mtime_ns) <= window or abs(now_ns - seen.ctime_ns) <= window
 
 
-def look(root: Root, path: RelPath, known: Base | None) -> Sight:
+def look(root: Root, path: RelPath, known: Base | None, recall: Recall = lambda digest: None) -> Sight:
     """See what is at `path`; reads it unless `known` still holds.
+
+    Args:
+        recall: gives the packed recipe of a digest; that of `known` makes cutting what replaces it cheaper.
 
     Raises:
         PathBlocked: it changed while it was read, is special, too large, or must not be read.
@@ -102,7 +109,7 @@ def look(root: Root, path: RelPath, known: Base | None) -> Sight:
                 case Kind.SYMLINK:
                     return _look_link(path, folder, name, seen)
                 case _:
-                    return _look_file(path, folder, name)
+                    return _look_file(path, folder, name, known, recall)
     except OSError as error:
         if error.errno in GONE:
             return Sight(path, None)
@@ -122,7 +129,7 @@ def _look_link(path: RelPath, folder: int, name: str, seen: Stat) -> Sight:
     return Sight(path, Base(content, seen, racy=is_racy(seen, now_ns)))
 
 
-def _look_file(path: RelPath, folder: int, name: str) -> Sight:
+def _look_file(path: RelPath, folder: int, name: str, known: Base | None, recall: Recall) -> Sight:
     try:
         handle = os.open(name, _READ, dir_fd=folder)
     except OSError as error:
@@ -138,7 +145,7 @@ def _look_file(path: RelPath, folder: int, name: str) -> Sight:
         if before.size > FILE_BYTES_MAX:
             raise _too_large(path)
         if before.size > SINGLE_CHUNK_BYTES_MAX:
-            digest, recipe = _read_chunks(path, handle, before.size)
+            digest, recipe = _read_chunks(path, handle, before.size, _recalled(known, recall))
         else:
             digest, recipe = _read_whole(path, handle, before.size), None
         # The open handle keeps the inode from being given anew, so an equal lstat is the same, unwritten file.
@@ -169,18 +176,30 @@ def _read_whole(path: RelPath, handle: int, size: int) -> Digest:
     return Digest(blake3(data).digest())
 
 
-def _read_chunks(path: RelPath, handle: int, size: int) -> tuple[Digest, Recipe]:
-    whole = blake3()
+def _recalled(known: Base | None, recall: Recall) -> Recipe | None:
+    """The chunks of what stood there before."""
+    packed = recall(known.recipe) if known is not None and known.recipe else None
+    if known is None or packed is None:
+        return None
+    try:
+        return unpack_recipe(packed, known.stat.size)
+    except RecipeFault:
+        return None
+
+
+def _read_chunks(path: RelPath, handle: int, size: int, before: Recipe | None) -> tuple[Digest, Recipe]:
+    whole = blake3(max_threads=HASH_THREADS_MAX if size >= _THREADED_BYTES_MIN else 1)
     chunks: list[Chunk] = []
     offset = 0
 
     def read(count: int) -> bytes:
-        return os.read(handle, max(1, min(count, DISK_READ_BYTES * 4)))
+        data = os.read(handle, max(1, min(count, DISK_READ_BYTES * 4)))
+        whole.update(data)
+        return data
 
-    for piece in chunk.cut(read, size):
-        whole.update(piece)
-        chunks.append(Chunk(Digest(blake3(piece).digest()), offset, len(piece)))
-        offset += len(piece)
+    for piece in chunk.cut(read, size, before):
+        chunks.append(Chunk(piece.digest, offset, len(piece.data)))
+        offset += len(piece.data)
         if len(chunks) > RECIPE_CHUNKS_MAX:
             raise _too_large(path)
     if offset != size:

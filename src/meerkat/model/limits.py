@@ -20,7 +20,8 @@ NODE_NAME_CHARS_MAX = 64
 SINGLE_CHUNK_BYTES_MAX = 256 * KIB  # files up to here are one chunk: a recipe would cost more than it saves
 CHUNK_BYTES_MAX = 1 * MIB  # a chunk fits one data message
 CHUNK_MEAN_BYTES_MIN = 16 * KIB  # finer chunks cost more in recipes and questions than they save
-RECIPE_CHUNKS_AIM = 4096  # a recipe of 144 KiB; larger files get larger chunks, as far as a message allows
+RECIPE_CHUNKS_AIM = 1024  # a recipe of 36 KiB; larger files get larger chunks, as far as a message allows
+CHUNK_MEAN_KEPT_FACTOR = 4  # a file that grows or shrinks keeps its mean within this, or all of its chunks would be new
 RECIPE_CHUNKS_MAX = 1 << 21  # 512 GiB at the largest chunk size's mean
 RECIPE_CHUNK_BYTES_AVERAGE_MIN = 2 * KIB  # half of what the cutter's least chunk has: a recipe of crumbs is an attack
 

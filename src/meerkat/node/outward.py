@@ -21,6 +21,7 @@ from meerkat.disk.root import Root
 from meerkat.disk.scan import Sight, look
 from meerkat.disk.watch import Overflowed, Touched
 from meerkat.model.fault import Exit, Fault
+from meerkat.model.ids import Digest
 from meerkat.model.limits import MIB, SCAN_BATCH_BYTES_MAX, SCAN_BATCH_PATHS_MAX
 from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
 from meerkat.model.problem import PathBlocked, Problem, Reason
@@ -420,7 +421,7 @@ class Outward:
         sights = []
         for path, base in known:
             try:
-                sight = look(self._root, path, base)
+                sight = look(self._root, path, base, self._recall)
             except PathBlocked as error:
                 self._scope.call_soon(partial(self._could_not_look, path, error.problem))
                 continue
@@ -429,6 +430,9 @@ class Outward:
             if self._hub.has_problem(path):
                 self._scope.call_soon(partial(self._hub.healed, path))
         return sights
+
+    def _recall(self, digest: Digest) -> bytes | None:
+        return self._books.read_here(lambda view: view.recipe(digest))
 
     def _could_not_look(self, path: RelPath, problem: Problem) -> None:
         if problem.reason is Reason.CHANGED_WHILE_READING:
