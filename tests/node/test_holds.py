@@ -130,7 +130,7 @@ def test_what_others_do_meanwhile_ends_the_question(tmp_path: Path) -> None:
 
 
 def test_an_edit_that_had_not_seen_what_is_gone_waits_with_it(tmp_path: Path) -> None:
-    """What stood there is deleted or comes back on a person's word; it is never left living with no disk that has it."""
+    """What stood there is deleted or comes back on a person's word; it is never left living on no disk."""
 
     async def scene(ada: Rooms) -> None:
         number = await lose(ada)

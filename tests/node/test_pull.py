@@ -332,6 +332,29 @@ def test_a_doubt_is_settled_by_comparing_everything(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
+def test_who_has_lost_a_part_of_its_index_takes_nothing_away(tmp_path: Path) -> None:
+    """It knows all writes and lacks some of what they wrote, as after damage: what stands on this disk stays, and is
+    told anew, whatever it says."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            ada.put("kept", b"kept")
+            ada.put("d/too", b"too")
+            await ada.scan()
+            bob = attended(ada, "bob")
+            await until("bob is there", ada.puller.sources)
+            before = dict(ada.books.context)
+            ada.puller.doubt(node_id("bob"))
+            ask = await asked(bob)
+            await bob.send(EntriesEnd(ask.id, before, {}, True, b""))
+            (source,) = ada.puller.sources()
+            await until("settled", lambda: not source.doubted)
+            assert await names(ada) == {"kept", "d", "d/too"}
+            assert ada.books.context != before
+
+    asyncio.run(play())
+
+
 def test_answers_that_nobody_asked_for_are_ignored(tmp_path: Path) -> None:
     """Numbers of no question, or of one that has ended, change nothing."""
 

@@ -145,8 +145,8 @@ def forget_tombstones(tx: Tx, after: RelPath, limit: int, covered: Sequence[Vect
 
 
 def _still_held(tx: Tx, path: RelPath, have: Base | None) -> bool:
-    """What a look at a held path means: gone as before, or it is over. It is, too, when the pool has replaced what stood
-    there: an edit beats a deletion that nobody was told of, and another's deletion ends the question. An edit by
+    """What a look at a held path means: gone as before, or it is over. It is, too, when the pool has replaced what
+    stood there: an edit beats a deletion that nobody was told of, and another's deletion ends the question. An edit by
     somebody who had not seen what stood there is no answer to it, and waits with it: put down now, it would leave the
     other content a loser on no disk, neither deleted nor to be had, for which everybody would wait."""
     if have is None:
@@ -208,9 +208,10 @@ def knows_more_of(tx: Tx, node: NodeId, context: Vector) -> bool:
 
 
 def keep_own(tx: Tx, paths: Iterable[RelPath]) -> None:
-    """R12, after a merge with one who claims to remember more of this node's writes than this node: what it lacks of
-    them may have been superseded by writes that were forgotten here, or the claim is wrong and nobody has ever seen
-    them. What stands on this disk and nothing has knowingly superseded is kept, as after a loss of the index (R11)."""
+    """R12, after a merge with one who claims to remember more of this node's writes than this node, or who knows the
+    same and holds something else: what it lacks may have been superseded by writes that were forgotten here, or it has
+    lost it, or the claim is wrong. What stands on this disk and nothing has knowingly superseded is kept, as after a
+    loss of the index (R11)."""
     for path in paths:
         change = adopt(tx.siblings(path), None, tx.base(path), tx.has_living_below(path))
         if change is not None:

@@ -327,7 +327,8 @@ class Puller:
             outrun = ledger.renew_if_outrun(tx, end.context, new_author(tx.author().node))
             if outrun:
                 log.warning("%s knows more of this node's writes than this node: a new epoch", source.node)
-            doubtful = ledger.knows_more_of(tx, tx.author().node, end.context)
+            # Whoever has lost a part of its index still covers it: nothing on this disk goes on the word of such a one.
+            doubtful = source.doubted or ledger.knows_more_of(tx, tx.author().node, end.context)
             entries = tx.aside(number) if number is not None else iter(held)
             how = ledger.merge_everything if end.full else ledger.merge_entries
             # A whole index is what a recovery waits for (R11): with it, what was superseded may be retracted (R6).
