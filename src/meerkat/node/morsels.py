@@ -1,9 +1,10 @@
 """Content of very small files that rides with their entries, so that it need not be asked for.
 
-Whoever has just written such a file sends it along with the entry, to everybody who asks for what is new; whoever gets
-it keeps it in memory until the file is put down. Only what was new content when it was recorded rides along, and only
-with the path where it was new: a file that was moved is made from what the other side has already. Nothing relies on any of it: what does not ride, or is
-dropped because there is too much, is asked for as usual, and what is used is checked against its digest (G9).
+Whoever has just written such a file sends it along with the entry, to everybody who asks for what is new; whoever
+gets it keeps it in memory until the file is put down. Only what was new content when it was recorded rides along, and
+only with the path where it was new: a file that was moved is made from what the other side has already. Nothing
+relies on any of it: what does not ride, or is dropped because there is too much, is asked for as usual, and what is
+used is checked against its digest (G9).
 """
 
 import asyncio
