@@ -24,6 +24,8 @@ class Restored:
         for number in range(FILES):
             self.one.path(f"{number}.txt").write_text(f"number {number}\n")
         pool.wait_settled()
+        self.live = pool.base / "live"
+        copy(self.two.folder, self.live)  # while it runs, the index in the middle of its work
         pool.stop(self.two)
         self.backup = pool.base / "backup"
         copy(self.two.folder, self.backup)
@@ -43,6 +45,10 @@ class Restored:
         """Start the second node; both show what the pool showed, and nobody is bothered."""
         self.pool.restart(self.two)
         self.shows_the_pool()
+
+    def forget(self) -> None:
+        """Nothing outside the folder remembers this node: another machine, or another user."""
+        shutil.rmtree(self.pool.private / "state" / "meerkat")
 
     def shows_the_pool(self) -> None:
         self.pool.wait_linked()
@@ -75,10 +81,27 @@ def test_the_whole_folder_is_older(restored: Restored) -> None:
     restored.comes_back()
 
 
-def test_the_index_is_older_than_the_files(restored: Restored) -> None:
-    """What the index has not heard of yet is neither new nor gone: the pool is asked first."""
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "on another machine"])
+def test_the_whole_folder_is_older_and_was_copied_while_it_ran(restored: Restored, elsewhere: bool) -> None:
+    """Without a stop before it, and with nobody outside who could tell: merely behind, and who it was."""
+    shutil.rmtree(restored.two.folder)
+    copy(restored.live, restored.two.folder)
+    if elsewhere:
+        restored.forget()
+    was = restored.two.id
+    restored.comes_back()
+    assert restored.two.id == was
+    assert len(restored.pool.ask("nodes", restored.one)) == 2
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "on another machine"])
+def test_the_index_is_older_than_the_files(restored: Restored, elsewhere: bool) -> None:
+    """What the index has not heard of yet is neither new nor gone: the pool is asked first. Where nothing outside the
+    folder tells that the index was newer once, the others do."""
     shutil.rmtree(restored.two.folder / ".meerkat")
     copy(restored.backup / ".meerkat", restored.two.folder / ".meerkat")
+    if elsewhere:
+        restored.forget()
     restored.comes_back()
 
 

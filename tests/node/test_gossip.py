@@ -1,6 +1,7 @@
 """Heads and progress reach everybody, once, whichever way they come."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -226,5 +227,64 @@ def test_a_lost_link_is_spoken_to_no_more(tmp_path: Path) -> None:
             new.cut()
             await ada.know(zoe=2)
             await until("nobody is told", lambda: not ada.gossip._hearers)
+
+    asyncio.run(play())
+
+
+def test_a_node_outbids_what_is_believed_of_it(tmp_path: Path) -> None:
+    """Far from ada a later run of her is believed: a copy's, or her own under a clock that was ahead. Who is linked
+    with her passes that back, and what she says then reaches everybody."""
+
+    async def play() -> None:
+        async with AsyncExitStack() as rooms:
+            a, b, c = [await rooms.enter_async_context(Rooms(tmp_path / name, name)) for name in ("ada", "bob", "cy")]
+            ada, bob, cy = Talker(a), Talker(b), Talker(c)
+            runs = [5]
+
+            def say() -> None:
+                ada.gossip.say(Summary(a.node, runs[-1], 1, NodeState.UP_TO_DATE, 0, 0, {}, {}))
+
+            def outbid(run: int) -> None:
+                runs.append(run + 1)
+                say()
+
+            ada.gossip.on_outbid = outbid
+            say()
+            believed = Summary(a.node, 9, 4, NodeState.SYNCING, 7, 7, {}, {})
+            cy.gossip.latest[a.node] = believed
+            ada.link(bob)
+            await until("bob has heard of her", lambda: a.node in bob.gossip.latest)
+            bob.link(cy)
+            await until("cy believes her", lambda: cy.gossip.latest[a.node].state is NodeState.UP_TO_DATE)
+            assert runs == [5, 10]
+            assert bob.gossip.latest[a.node].run == 10
+
+    asyncio.run(play())
+
+
+def test_what_is_older_of_a_node_is_not_passed_back(tmp_path: Path) -> None:
+    """Rumours that the node itself has left behind, or that come from itself, are nothing to outbid."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path) as ada:
+            talker = Talker(ada)
+            outbid: list[int] = []
+            talker.gossip.on_outbid = outbid.append
+            talker.gossip.say(Summary(ada.node, 5, 3, NodeState.UP_TO_DATE, 0, 0, {}, {}))
+            for run, counter in ((5, 3), (4, 9), (5, 2)):
+                talker.gossip.heard_summary(
+                    node_id("zoe"), Summary(ada.node, run, counter, NodeState.UP_TO_DATE, 0, 0, {}, {})
+                )
+            assert outbid == []
+            zoe = talker.linked("zoe")
+            await until("linked", lambda: node_id("zoe") in talker.gossip._hearers)
+            talker.gossip.heard_summary(node_id("zoe"), summary("zoe", 3))
+            talker.gossip.heard_summary(node_id("yan"), summary("zoe", 2))
+            talker.gossip.heard_summary(node_id("zoe"), summary("zoe", 2))
+            assert talker.gossip._hearers[node_id("zoe")].rumour is None
+            talker.gossip.heard_summary(node_id("yan"), summary("zoe", 4))
+            async with asyncio.timeout(WITHIN_S):
+                while (frame := await zoe.next()) != summary("zoe", 4):
+                    assert frame is not None
 
     asyncio.run(play())

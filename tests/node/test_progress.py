@@ -11,7 +11,7 @@ from meerkat.model.member import NodeState, Summary
 from meerkat.model.problem import Problem, Reason
 from meerkat.node import progress as progress_room
 from meerkat.node.gossip import Gossip
-from meerkat.node.progress import Progress
+from meerkat.node.progress import RUN_MAX, Progress
 
 
 class Measured:
@@ -158,5 +158,23 @@ def test_it_measures_when_something_changed(tmp_path: Path, monkeypatch: pytest.
             other = measured.progress.subscribe()
             measured.progress.others_changed()
             assert other.is_set()
+
+    asyncio.run(play())
+
+
+def test_an_outbid_run_is_left_behind(tmp_path: Path) -> None:
+    """It speaks with a later run at once; nobody can drive it beyond what members take in."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            measured = Measured(ada)
+            await measured.measure()
+            measured.progress.outbid(40)
+            (said,) = await measured.measure()
+            assert said.run == 41
+            measured.progress.outbid(3)
+            measured.progress.outbid((1 << 64) - 1)
+            (said,) = await measured.measure()
+            assert said.run == RUN_MAX < 1 << 64
 
     asyncio.run(play())

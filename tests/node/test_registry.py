@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
+from node_rooms import until
 
 from meerkat.core.roster import InviteState
 from meerkat.model.fault import Exit, Fault
@@ -310,3 +311,23 @@ def test_the_roster_that_a_newcomer_was_handed_is_kept(tmp_path: Path) -> None:
         assert again.digest() == founder.registry.digest(), "members hand over what was lost"
 
     run(tmp_path / "ours", scene)
+
+
+def test_what_was_said_in_a_nodes_name_is_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy, or the node itself before its roster was set back, has said something later: the node says again what is
+    true, with a counter beyond that."""
+    monkeypatch.setattr(registry_room, "RECORD_RETELL_S", 0.01)
+
+    async def scene(founder: Founder) -> None:
+        registry, node = founder.registry, founder.identity.node
+        await registry.tell_record("founder", [ADDRESS])
+        keeping = asyncio.ensure_future(registry.stay_told(lambda: ("founder", [ADDRESS])))
+        await asyncio.sleep(0)
+        later = rosterops.make_record(founder.identity, 7, "copy", ["192.0.2.9:1"])
+        await registry.take_in(RosterPart(records=(later,)))
+        assert registry.name_of(node) == "copy"
+        await until("it is put right", lambda: registry.tells("founder", [ADDRESS]))
+        assert registry.name_of(node) == "founder"
+        keeping.cancel()
+
+    run(tmp_path / "roster", scene)

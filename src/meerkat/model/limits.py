@@ -102,6 +102,7 @@ PING_TIMEOUT_S = 15.0
 RUNS_REMEMBERED_MAX = 16  # starts of one member, to notice when one comes back that another had followed
 CLONED_HEAR_S = 10.0  # a copy that was told to take another name may hand over its admission within this
 CLONED_REST_S = 30.0  # between two offers of a copy that was not admitted under another name
+RECORD_RETELL_S = 3.0  # before a node corrects its own record: a copy that has not yielded yet says the contrary
 RENAMED_REST_S = 6 * 3600  # a node takes another name at most this often, whoever says that it is a copy
 FULL_MESH_NODES_MAX = 16  # everybody links with everybody up to here
 OVERLAY_DEGREE = 10

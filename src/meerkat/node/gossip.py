@@ -29,12 +29,14 @@ class Hearer:
     Attributes:
         knows: what the other end is known to have, or was told of.
         has_heard: of each node's summary, the (run, counter) that the other end has.
+        rumour: what is said elsewhere of the other end, later than what it says itself; it is to hear of it.
     """
 
     node: NodeId
     pipe: Pipe[LinkFrame]
     knows: dict[Author, int]
     has_heard: dict[NodeId, tuple[int, int]] = field(default_factory=dict)
+    rumour: Summary | None = None
     due: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -47,6 +49,7 @@ class Gossip:
         self._relay: asyncio.TimerHandle | None = None
         self._own_word: dict[NodeId, tuple[int, int]] = {}  # of linked nodes: (run, counter) of what they said last
         self.latest: dict[NodeId, Summary] = {}
+        self.on_outbid: Callable[[int], None] = lambda run: None
 
     def written(self) -> None:
         """The context may have grown: tell the links."""
@@ -76,12 +79,25 @@ class Gossip:
         if hearer is not None and stamp > hearer.has_heard.get(summary.node, (0, 0)):
             hearer.has_heard[summary.node] = stamp
         if summary.node == self._self_id:
+            said = self.latest.get(self._self_id)
+            if said is not None and stamp > (said.run, said.counter):
+                self.on_outbid(summary.run)
             return
         if self._is_news(summary, stamp, from_itself=summary.node == node):
             self.latest[summary.node] = summary
             self._on_summary(summary)
             if self._relay is None:
                 self._relay = asyncio.get_running_loop().call_later(SUMMARY_RELAY_S, self._relay_now)
+        elif summary.node != node:
+            self._pass_back(summary, stamp)
+
+    def _pass_back(self, summary: Summary, stamp: tuple[int, int]) -> None:
+        """A copy of a linked node, or an earlier start of it under a faster clock, is believed elsewhere: only that
+        node can outbid it."""
+        subject, word = self._hearers.get(summary.node), self._own_word.get(summary.node)
+        if subject is not None and word is not None and stamp > word:
+            subject.rumour = summary
+            subject.due.set()
 
     def _is_news(self, summary: Summary, stamp: tuple[int, int], *, from_itself: bool) -> bool:
         """What a linked node says of itself counts, whatever others say of it: a rumour with a high number could else
@@ -121,6 +137,9 @@ class Gossip:
                 await until(hearer.due, wait)
                 hearer.due.clear()
                 await self._tell_heads(hearer)
+                if hearer.rumour is not None:
+                    rumour, hearer.rumour = hearer.rumour, None
+                    await hearer.pipe.send(rumour)
                 now = loop.time()
                 if self._owes(hearer, self._self_id):
                     if now - said_at >= SUMMARY_INTERVAL_S:

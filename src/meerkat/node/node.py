@@ -193,6 +193,7 @@ class Node:
         Morsels(self.root).ride(self.outward, self.puller, self.transfer)
         self.recovery = Recovery(node, self.books, self.puller, self.outward, self._others)
         self.progress = Progress(node, time.time_ns(), self.books, self.hub, self.gossip, self._busy)
+        self.gossip.on_outbid = self.progress.outbid
         self._build_links(rng)
         self.watch: Watch = self._around.watch(self.root, self.rules.skip, self._watched)
         self.control = self._around.doors(self.home.folder, Control(self).handle)
@@ -287,6 +288,7 @@ class Node:
         for name, work in (
             ("links", self.peers.run()),
             ("progress", self.progress.run()),
+            ("record", self.registry.stay_told(lambda: (self.name, self._addresses()))),
             ("inward", self.inward.run()),
             ("outward", self._take_in()),
             ("scrub", scrub_slowly(self.scrub, self.books)),

@@ -16,12 +16,15 @@ from meerkat.node.gossip import Gossip
 from meerkat.node.hub import Hub
 from meerkat.node.tasks import until
 
+RUN_MAX = (1 << 63) - 1
+"""What a node counts its runs up to: whoever claims more of it cannot make it say what nobody takes in."""
+
 
 class Progress:
     """Keeps this node's `Summary` true.
 
     Args:
-        run: grows with every start.
+        run: grows with every start, as far as the clock tells; where it did not, `outbid` mends that.
         busy: whether something was announced that the index does not hold yet. Work in progress that leaves no trace
             in the index (a scan, a pass over nothing) must not count: each word about it would make others work.
     """
@@ -45,6 +48,12 @@ class Progress:
     def touch(self) -> None:
         """Something changed."""
         self._due.set()
+
+    def outbid(self, run: int) -> None:
+        """Members believe a later run of this node than this one: go beyond it, or they would not hear this one."""
+        self._run = max(self._run, min(run + 1, RUN_MAX))
+        self._last = ()
+        self.touch()
 
     def subscribe(self) -> asyncio.Event:
         """An event that is set whenever this node's or another's progress changed (the barrier waits on it)."""

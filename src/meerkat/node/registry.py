@@ -19,6 +19,7 @@ from meerkat.model.limits import (
     CONTROL_PART_BYTES_MAX,
     INVITE_LIFE_S_MAX,
     INVITE_USES_MAX,
+    RECORD_RETELL_S,
 )
 from meerkat.model.member import Member
 from meerkat.model.roster import AddOp
@@ -168,6 +169,17 @@ class Registry:
         known = self._roster.records().get(self._identity.node)
         counter = known.counter + 1 if known is not None else 1
         await self.take_in(RosterPart(records=(rosterops.make_record(self._identity, counter, name, told),)))
+
+    async def stay_told(self, told: Callable[[], tuple[str, Iterable[str]]]) -> None:
+        """For ever, put right what members hold for this node's newest word: a copy of it may have spoken in its name,
+        or this roster was set back, and what it says since is older than what they know."""
+        news = asyncio.Event()
+        self._listeners.append(news.set)
+        while True:
+            await news.wait()
+            news.clear()
+            await asyncio.sleep(RECORD_RETELL_S)
+            await self.tell_record(*told())
 
     def tells(self, name: str, addresses: Iterable[str]) -> bool:
         """Whether that is what members are told of this node (not so after a copy of it has spoken in its name)."""
