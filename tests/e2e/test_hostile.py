@@ -138,6 +138,8 @@ NONSENSE: list[tuple[str, bytes]] = [
     ("Carry", b"\xff" * 100),
     ("Carry", pb.Parcel(id=1, give=pb.Give(data=[bytes(CHUNK_BYTES_MAX + 1)])).SerializeToString()),
     ("Carry", pb.Parcel(id=1, ask=pb.PieceAsk(pieces=[pb.Piece(object=b"x")])).SerializeToString()),
+    ("Carry", pb.Parcel(id=1, ask=pb.PieceAsk(sketches=[pb.Sketch(piece=1, salt=bytes(8))])).SerializeToString()),
+    ("Carry", pb.Parcel(id=1, give=pb.Give(data=[b"\xff" * 9], codecs=[pb.CODEC_DELTA])).SerializeToString()),
 ]
 
 

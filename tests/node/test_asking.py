@@ -1,10 +1,11 @@
 """Questions for content: from whoever has it, checked piece by piece, in both directions."""
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
-from node_rooms import CARRIED, WITHIN_S, Rooms, Tube, attending, author_of, node_id, tube, until
+from node_rooms import CARRIED, WITHIN_S, Rooms, Tube, attending, author_of, file_version, node_id, tube, until
 from scripted_sources import (
     DATA,
     LARGE,
@@ -20,9 +21,12 @@ from scripted_sources import (
     staged,
 )
 
-from meerkat.model.frame import Cancel, CarryFrame, Give, Lack, LinkLost, Piece, PieceAsk
-from meerkat.model.ids import Digest
-from meerkat.model.problem import Reason
+from meerkat.core.delta import Basis
+from meerkat.core.fetch import Want
+from meerkat.model.frame import Cancel, CarryFrame, Delta, DeltaStep, Give, Lack, LinkLost, Piece, PieceAsk
+from meerkat.model.ids import Digest, NodeId
+from meerkat.model.limits import DELTA_BASES_BYTES_MAX, DELTA_MARKS_PER_ASK_MAX
+from meerkat.model.problem import PathBlocked, Reason
 
 
 def test_wrong_bytes_are_refused_and_another_is_asked(tmp_path: Path) -> None:
@@ -191,7 +195,7 @@ def test_what_is_being_assembled_is_given_on(tmp_path: Path) -> None:
             await until("some chunks came", lambda: ada.hub.traffic.received > len(packed))
             mine, theirs = tube(CARRIED)
             ada.tasks.spawn("attend", attending(ada.asking.attend(node_id("cy"), mine)))
-            served: dict[Piece, bytes] = {}
+            served: dict[Piece, bytes | Delta] = {}
 
             async def ask_for_all() -> None:
                 wanted = [piece for piece in given if piece not in served]
@@ -210,5 +214,103 @@ def test_what_is_being_assembled_is_given_on(tmp_path: Path) -> None:
             release.set()
             await fetching
             assert len(recipe.chunks) > 4
+
+    asyncio.run(play())
+
+
+OLD = random.Random(3).randbytes(64 * 1024)
+NEW = OLD[:30_000] + b"an edit" + OLD[30_000:]
+EDITED = Piece(file_version(NEW).digest, 0, len(NEW), file_version(NEW).digest)
+
+
+async def asked_with_a_basis(ada: Rooms) -> bytes:
+    async with asyncio.timeout(WITHIN_S):
+        return await ada.asking.piece(EDITED, urgent=True, basis=Basis(OLD, b"saltsalt"))
+
+
+def test_what_both_have_does_not_travel(tmp_path: Path) -> None:
+    """An edit costs its surroundings; nothing is kept of what it was compared with."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada, Rooms(tmp_path / "bob", "bob") as bob:
+            bob.put("a", NEW)
+            await bob.scan()
+            ada.carry(bob)
+            await until("a source", lambda: ada.asking._pipes)
+            assert await asked_with_a_basis(ada) == NEW
+            assert ada.hub.traffic.received < 12 * 1024
+            assert ada.hub.traffic.received + ada.hub.traffic.reused == len(NEW)
+            assert (ada.asking._bases, ada.asking._bases_bytes, ada.asking._asked) == ({}, 0, {})
+
+    asyncio.run(play())
+
+
+def test_who_does_not_know_sketches_gives_the_piece(tmp_path: Path) -> None:
+    """A member of an earlier version reads past what it does not know."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path) as ada:
+            _, asks = scripted(ada, "bob", honest(NEW))
+            await until("bob is there", lambda: ada.asking._pipes)
+            assert await asked_with_a_basis(ada) == NEW
+            assert [index for index, _ in asks[0].sketches] == [0]
+            assert ada.hub.traffic.received == len(NEW)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (DeltaStep(0, 3, b"not this"),),
+        (DeltaStep(0, 2000, b""),),
+        (DeltaStep(0, 0, bytes(len(NEW))),),
+        (DeltaStep(0, 0, bytes(len(NEW) + 1)),),
+        (),
+    ],
+    ids=["others", "no such parts", "zeros", "too long", "nothing"],
+)
+def test_a_false_difference_costs_a_retry(tmp_path: Path, steps: tuple[DeltaStep, ...]) -> None:
+    """It counts as wrong bytes, and another is asked; so does one that answers a question without a sketch."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path) as ada:
+            spoilers: list[NodeId] = []
+            ada.asking.on_spoiled = spoilers.append
+
+            async def false(end: Tube[CarryFrame], ask: PieceAsk) -> None:
+                await end.send(Give(ask.id, 0, (Delta(steps),)))
+
+            scripted(ada, "liar", false)
+            await until("the liar is there", lambda: ada.asking._pipes)
+            with pytest.raises(PathBlocked):
+                await asked_with_a_basis(ada)
+            with pytest.raises(PathBlocked):
+                await ada.asking.piece(Piece(SMALL.digest, 0, len(DATA), SMALL.digest), urgent=True)
+            assert spoilers == [node_id("liar")] * 2
+            scripted(ada, "bob", honest(NEW))
+            await until("bob is there", lambda: len(ada.asking._pipes) == 2)
+            assert await asked_with_a_basis(ada) == NEW
+
+    asyncio.run(play())
+
+
+def test_sketches_keep_to_their_room(tmp_path: Path) -> None:
+    """However many pieces resemble something: what is held in memory and what a question carries is bounded."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path) as ada:
+            _, asks = scripted(ada, "bob", silent)
+            await until("bob is there", lambda: ada.asking._pipes)
+            pieces = [Piece(Digest(bytes([n]) * 32), 0, 20_000, Digest(bytes([n]) * 32)) for n in range(200)]
+            bases = {piece: Basis(random.Random(n).randbytes(100_000), b"saltsalt") for n, piece in enumerate(pieces)}
+            wanting = ada.tasks.spawn("want", ada.asking.pieces([Want(piece, urgent=True) for piece in pieces], bases))
+            await until("bob was asked", lambda: asks)
+            assert 0 < len(ada.asking._bases) < 200
+            assert ada.asking._bases_bytes <= DELTA_BASES_BYTES_MAX
+            for ask in asks:
+                assert sum(sketch.count for _, sketch in ask.sketches) <= DELTA_MARKS_PER_ASK_MAX
+            wanting.cancel()
+            await until("all is forgotten", lambda: not ada.asking._bases and not ada.asking._bases_bytes)
 
     asyncio.run(play())

@@ -9,7 +9,7 @@ import pytest
 from blake3 import blake3
 from node_rooms import Rooms, file_version
 
-from meerkat.model.frame import Give, Lack, Piece
+from meerkat.model.frame import Delta, Give, Lack, Piece
 from meerkat.model.ids import Digest
 from meerkat.model.limits import SINGLE_CHUNK_BYTES_MAX
 from meerkat.model.path import MARKER
@@ -152,7 +152,7 @@ def test_answers_travel_in_bounded_messages(
     answers: list[bytes | None], runs: list[tuple[int, tuple[bytes, ...]]], lacking: list[int]
 ) -> None:
     """Runs of consecutive pieces, at most 4 bytes and 3 pieces each (a larger piece alone); gaps are named."""
-    sent: list[tuple[int, tuple[bytes, ...]]] = []
+    sent: list[tuple[int, tuple[bytes | Delta, ...]]] = []
     assert into_messages(answers, 4, 3, lambda first, data: sent.append((first, data))) == lacking
     assert sent == runs
 

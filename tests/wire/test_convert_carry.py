@@ -9,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import digests
 
-from meerkat.model.frame import Cancel, CarryFrame, Give, Lack, PeerFault, Piece, PieceAsk
+from meerkat.model.frame import Cancel, CarryFrame, Delta, DeltaStep, Give, Lack, PeerFault, Piece, PieceAsk, Sketch
 from meerkat.model.ids import NO_DIGEST
-from meerkat.model.limits import CHUNK_BYTES_MAX, FILE_BYTES_MAX, PIECES_PER_ASK_MAX
+from meerkat.model.limits import (
+    CHUNK_BYTES_MAX,
+    DELTA_MARK_BYTES,
+    DELTA_MARKS_MAX,
+    DELTA_STEPS_MAX,
+    FILE_BYTES_MAX,
+    PIECES_PER_ASK_MAX,
+)
 from meerkat.wire.convert_carry import compressed, decode_parcel, decompressed, encode_parcel, is_heavy
 from meerkat.wire.v1 import pool_pb2 as pb
 
@@ -28,9 +35,18 @@ places = st.integers(0, PIECES_PER_ASK_MAX - 1)
 contents = st.binary(max_size=100) | st.builds(
     lambda word, count: word * count, st.binary(max_size=4), st.integers(0, 3000)
 )
+sketches = st.lists(
+    st.tuples(st.integers(0, 2), st.builds(Sketch, st.just(b"saltsalt"), st.sampled_from([b"", b"marked.." * 9]))),
+    max_size=3,
+).map(tuple)
+deltas = st.builds(
+    Delta,
+    st.lists(st.builds(DeltaStep, st.integers(0, 1000), st.integers(0, 1000), contents), max_size=4).map(tuple),
+)
 frames = st.one_of(
     st.builds(PieceAsk, ids, st.lists(pieces, max_size=4).map(tuple)),
-    st.builds(Give, ids, st.integers(0, 100), st.lists(contents, max_size=4).map(tuple)),
+    st.builds(PieceAsk, ids, st.lists(pieces, min_size=3, max_size=3).map(tuple), sketches),
+    st.builds(Give, ids, st.integers(0, 100), st.lists(contents | deltas, max_size=4).map(tuple)),
     st.builds(Lack, ids, st.lists(places, max_size=4).map(tuple)),
     st.builds(Cancel, ids),
 )
@@ -59,6 +75,10 @@ def test_only_big_gifts_are_heavy() -> None:
     assert not is_heavy(Cancel(1))
 
 
+def delta(**fields: object) -> bytes:
+    return pb.Delta(steps=[pb.DeltaStep(**fields)]).SerializeToString()  # type: ignore[arg-type]
+
+
 def give(**fields: object) -> bytes:
     return pb.Parcel(id=1, give=pb.Give(**fields)).SerializeToString()  # type: ignore[arg-type]
 
@@ -82,6 +102,13 @@ def bomb(claims: bool) -> bytes:
         give(data=[bytes(CHUNK_BYTES_MAX + 1)]),
         give(data=[bytes(CHUNK_BYTES_MAX)] * 3),
         give(first=PIECES_PER_ASK_MAX, data=[b"a"]),
+        give(data=[b"\xff" * 9], codecs=[pb.CODEC_DELTA]),
+        give(data=[delta(first=DELTA_MARKS_MAX, count=1)], codecs=[pb.CODEC_DELTA]),
+        give(data=[delta(first=2**31, count=2**31)], codecs=[pb.CODEC_DELTA]),
+        give(data=[delta(count=1) * (DELTA_STEPS_MAX + 1)], codecs=[pb.CODEC_DELTA]),
+        give(data=[zstandard.compress(delta(count=1) * (DELTA_STEPS_MAX + 1))], codecs=[pb.CODEC_DELTA_ZSTD]),
+        give(data=[bomb(True)], codecs=[pb.CODEC_DELTA_ZSTD]),
+        give(data=[delta(data=bytes(CHUNK_BYTES_MAX))], codecs=[pb.CODEC_DELTA]),
         pb.Parcel(id=1, lack=pb.Lack(pieces=[PIECES_PER_ASK_MAX])).SerializeToString(),
         pb.Parcel(id=1, lack=pb.Lack(pieces=[0] * (PIECES_PER_ASK_MAX + 1))).SerializeToString(),
         pb.Parcel(id=1 << 63, cancel=pb.Cancel()).SerializeToString(),
@@ -92,6 +119,39 @@ def test_gifts_that_no_honest_peer_sends(data: bytes) -> None:
     """Bombs, rubbish and more than an ask can hold are refused, within bounded memory."""
     with pytest.raises(PeerFault):
         decode_parcel(data)
+
+
+def test_a_difference_is_small_on_the_wire() -> None:
+    """What both have is a few bytes, and what is new is compressed."""
+    assert len(encode_parcel(Give(1, 0, (Delta((DeltaStep(3, 900, b"a word " * 500),)),)))) < 200
+
+
+@pytest.mark.parametrize(
+    "sketches",
+    [
+        [pb.Sketch(piece=1, salt=bytes(8))],
+        [pb.Sketch(salt=bytes(7))],
+        [pb.Sketch(salt=bytes(8), marks=bytes(9))],
+        [pb.Sketch(salt=bytes(8), marks=bytes(DELTA_MARK_BYTES * (DELTA_MARKS_MAX + 1)))],
+        [pb.Sketch(salt=bytes(8))] * 2,
+    ],
+    ids=["of no piece", "salt", "half a mark", "long", "many"],
+)
+def test_sketches_that_no_honest_peer_sends(sketches: list[pb.Sketch]) -> None:
+    """Of pieces that are not asked for, of no whole marks, and of more than a piece can have."""
+    ask = pb.PieceAsk(pieces=[pb.Piece(object=bytes(32), length=1)], sketches=sketches)
+    with pytest.raises(PeerFault):
+        decode_parcel(pb.Parcel(id=1, ask=ask).SerializeToString())
+
+
+def test_all_sketches_of_an_ask_are_bounded_together() -> None:
+    """Each within its bound, and too much in all."""
+    full = bytes(DELTA_MARK_BYTES * DELTA_MARKS_MAX)
+    pieces = [pb.Piece(object=bytes(32), length=1)] * 5
+    sketches = [pb.Sketch(piece=index, salt=bytes(8), marks=full) for index in range(5)]
+    decode_parcel(pb.Parcel(id=1, ask=pb.PieceAsk(pieces=pieces, sketches=sketches[:4])).SerializeToString())
+    with pytest.raises(PeerFault):
+        decode_parcel(pb.Parcel(id=1, ask=pb.PieceAsk(pieces=pieces, sketches=sketches)).SerializeToString())
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from meerkat.model.dot import Vector
 from meerkat.model.ids import NO_DIGEST, Digest, NodeId, PoolId
+from meerkat.model.limits import DELTA_MARK_BYTES
 from meerkat.model.member import Summary
 from meerkat.model.version import Entry
 
@@ -164,9 +165,40 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Sketch:
+    """What the asker has that a piece may resemble (see `core/delta`): a mark of 8 bytes for each part, joined."""
+
+    salt: bytes
+    marks: bytes
+
+    @property
+    def count(self) -> int:
+        return len(self.marks) // DELTA_MARK_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaStep:
+    """First `count` of the asker's sketched parts, from the `first`-th on; then `data`."""
+
+    first: int
+    count: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece, told as its difference from what the asker has sketched."""
+
+    steps: tuple[DeltaStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PieceAsk:
+    """`sketches`: for some of the pieces, by index. Whoever does not know what they are gives the piece as it is."""
+
     id: int
     pieces: tuple[Piece, ...]
+    sketches: tuple[tuple[int, Sketch], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +207,12 @@ class Give:
 
     id: int
     first: int
-    data: tuple[bytes, ...]
+    data: tuple[bytes | Delta, ...]
+
+
+def given_bytes(item: bytes | Delta) -> int:
+    """How many bytes of content an item of a `Give` brings along."""
+    return sum(len(step.data) for step in item.steps) if isinstance(item, Delta) else len(item)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,19 @@ DRY_MAX_S = 8.0
 SPOILED_KEPT_MAX = 4096  # (source, piece) pairs that are not asked again; forgetting one costs a retry
 SPOILED_REST_S = 60.0  # a source that sent wrong bytes comes last for so long
 
+# --- differences inside one piece
+DELTA_PART_BYTES_MEAN = 1 * KIB  # a changed byte costs about a part, a part that is known eight bytes of a sketch
+DELTA_MARK_BYTES = 8  # salted: two of a million parts pass for each other once in 10 million times, and cost a retry
+DELTA_SALT_BYTES = 8
+DELTA_MARKS_MAX = 2048  # of one piece; the largest has about 900 parts
+DELTA_MARKS_PER_ASK_MAX = 8192  # 64 KiB of a question
+DELTA_STEPS_MAX = 4096  # of one difference: a piece of the smallest parts, every one a step
+DELTA_GAIN_BYTES_MIN = 1 * KIB  # what saves less is told as it is
+DELTA_FILE_BYTES_MIN = 8 * KIB  # smaller pieces cost no more than the trouble
+DELTA_RECIPE_SLACK_BYTES = 64 * KIB  # a part of a long recipe is looked for so far before its old place as well
+DELTA_BASES_BYTES_MAX = 16 * MIB  # old bytes held in memory while what resembles them is asked for
+DELTA_TRIES_IN_VAIN_MAX = 8  # pieces of one file that resembled nothing; the rest is asked for as it is
+
 # --- scanning and planning
 SCAN_BATCH_PATHS_MAX = 1000  # paths recorded in one transaction
 SCAN_BATCH_BYTES_MAX = 64 * MIB  # or so many bytes hashed: what is done is told while the rest is hashed

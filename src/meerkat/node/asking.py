@@ -7,31 +7,41 @@ The only back-and-forth of the house is in here. Memory is bounded by the in-fli
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from meerkat.core import fetch
+from meerkat.core.delta import Basis
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.model.dot import Author, Vector
-from meerkat.model.frame import Cancel, CarryFrame, Give, Lack, LinkLost, Piece, PieceAsk
+from meerkat.model.frame import Cancel, CarryFrame, Delta, Give, Lack, LinkLost, Piece, PieceAsk, given_bytes
 from meerkat.model.ids import NodeId
-from meerkat.model.limits import ASKS_IN_SERVICE_MAX
+from meerkat.model.limits import ASKS_IN_SERVICE_MAX, DELTA_BASES_BYTES_MAX, DELTA_MARKS_PER_ASK_MAX
 from meerkat.model.path import RelPath
 from meerkat.model.problem import PathBlocked, no_source
 from meerkat.node.books import Books
 from meerkat.node.hub import Hub
 from meerkat.node.inquiry import Inquiry
 from meerkat.node.ports import Pipe
-from meerkat.node.serve import Assembled, Partials, answer, is_piece, own, serve
+from meerkat.node.serve import Assembled, Partials, answer, is_piece, own, serve, shortened
 from meerkat.node.tasks import Tasks
 
 log = logging.getLogger("meerkat.asking")
 
 T = TypeVar("T")
+
+NO_BASES: Mapping[Piece, Basis] = {}
+
+
+class Asked(NamedTuple):
+    """What one question asked for; `bases`: what was sketched in it, by index."""
+
+    pieces: tuple[Piece, ...]
+    bases: dict[int, Basis]
 
 
 class Asking:
@@ -66,7 +76,9 @@ class Asking:
         self.partials = Partials()
         self._fetch = fetch.Fetch(rng)
         self._pipes: dict[NodeId, Pipe[CarryFrame]] = {}
-        self._asked: dict[tuple[NodeId, int], tuple[Piece, ...]] = {}
+        self._asked: dict[tuple[NodeId, int], Asked] = {}
+        self._bases: dict[Piece, Basis] = {}
+        self._bases_bytes = 0
         self._waiting: dict[Piece, asyncio.Future[bytes]] = {}
         self._wanters: dict[Piece, int] = {}
         self._progress: dict[NodeId, dict[Author, int]] = {}
@@ -130,12 +142,9 @@ class Asking:
     async def _serve(self, pipe: Pipe[CarryFrame], ask: PieceAsk, slots: asyncio.Semaphore) -> None:
         assembled = Assembled(self.partials, self._stage)
         try:
+            here = self._root, self._stage, self._trash, assembled, ask.pieces, self.on_suspect
             answers = await self._in_thread(
-                lambda: self._books.read_here(
-                    lambda view: serve(
-                        view, self._root, self._stage, self._trash, assembled, ask.pieces, self.on_suspect
-                    )
-                )
+                lambda: shortened(self._books.read_here(lambda view: serve(view, *here)), ask)
             )
             for frame in answer(ask.id, answers):
                 await pipe.send(frame)
@@ -151,8 +160,10 @@ class Asking:
         for command in self._fetch.handle(event, loop.time()):
             match command:
                 case fetch.SendAsk(node, number, pieces):
-                    self._asked[node, number] = pieces
-                    self._tasks.spawn(f"ask {node} {number}", self._send(node, PieceAsk(number, pieces)))
+                    bases = self._bases_for(pieces)
+                    self._asked[node, number] = Asked(pieces, bases)
+                    sketches = tuple((index, basis.sketch) for index, basis in bases.items())
+                    self._tasks.spawn(f"ask {node} {number}", self._send(node, PieceAsk(number, pieces, sketches)))
                 case fetch.CancelAsk(node, number):
                     self._asked.pop((node, number), None)
                     self._tasks.spawn(f"cancel {node} {number}", self._send(node, Cancel(number)))
@@ -174,19 +185,22 @@ class Asking:
                 pass  # the reader's end tells the machine
 
     def _given(self, node: NodeId, give: Give) -> None:
-        pieces = self._asked.get((node, give.id))
-        if pieces is None:
+        asked = self._asked.get((node, give.id))
+        if asked is None:
             return  # an answer to a question given up
-        for index, data in enumerate(give.data, give.first):
-            if index >= len(pieces):
+        for index, item in enumerate(give.data, give.first):
+            if index >= len(asked.pieces):
                 return
-            piece = pieces[index]
-            if not is_piece(piece, data):
+            piece = asked.pieces[index]
+            data = _whole(piece, item, asked.bases.get(index))
+            if data is None:
                 log.warning("%s gave wrong bytes for %s", node, piece.object.hex()[:12])
                 self._handle(fetch.PieceSpoiled(node, piece))
                 self.on_spoiled(node)
                 continue
-            self._hub.traffic.received += len(data)
+            came = given_bytes(item)
+            self._hub.traffic.received += came
+            self._hub.traffic.reused += len(data) - came
             future = self._waiting.get(piece)
             if future is not None and not future.done():
                 future.set_result(data)
@@ -194,10 +208,10 @@ class Asking:
         self._forget_answered(node, give.id)
 
     def _lacked(self, node: NodeId, lack: Lack) -> None:
-        pieces = self._asked.get((node, lack.id))
-        for index in lack.pieces if pieces is not None else ():
-            if pieces is not None and index < len(pieces):
-                self._handle(fetch.PieceLacked(node, lack.id, pieces[index]))
+        asked = self._asked.get((node, lack.id))
+        for index in lack.pieces if asked is not None else ():
+            if asked is not None and index < len(asked.pieces):
+                self._handle(fetch.PieceLacked(node, lack.id, asked.pieces[index]))
         self._forget_answered(node, lack.id)
 
     def _forget_answered(self, node: NodeId, number: int) -> None:
@@ -212,22 +226,34 @@ class Asking:
 
     # ---- wanting
 
-    async def piece(self, piece: Piece, *, urgent: bool, hints: tuple[NodeId, ...] = ()) -> bytes:
+    async def piece(
+        self, piece: Piece, *, urgent: bool, hints: tuple[NodeId, ...] = (), basis: Basis | None = None
+    ) -> bytes:
         """The checked bytes of one piece, from whoever has it.
+
+        Args:
+            basis: what is here that it may resemble.
 
         Raises:
             PathBlocked: no_source_online, when no linked member has it.
         """
-        (answer,) = await self.pieces([fetch.Want(piece, hints, urgent)])
+        bases = {} if basis is None else {piece: basis}
+        (answer,) = await self.pieces([fetch.Want(piece, hints, urgent)], bases)
         if isinstance(answer, PathBlocked):
             raise answer
         return answer
 
-    async def pieces(self, wants: Sequence[fetch.Want]) -> list[bytes | PathBlocked]:
+    async def pieces(
+        self, wants: Sequence[fetch.Want], bases: Mapping[Piece, Basis] = NO_BASES
+    ) -> list[bytes | PathBlocked]:
         """The checked bytes of many pieces, asked for together; for each that no linked member has: why not."""
         if not self._pipes:
             return [PathBlocked(no_source()) for _ in wants]
         futures = [self._expect(want.piece) for want in wants]
+        for piece, basis in bases.items():
+            if piece not in self._bases and self._bases_bytes + basis.length <= DELTA_BASES_BYTES_MAX:
+                self._bases[piece] = basis
+                self._bases_bytes += basis.length
         self._handle(fetch.PiecesWanted(tuple(wants)))
         try:
             await asyncio.wait(set(futures))
@@ -235,6 +261,17 @@ class Asking:
             for want, future in zip(wants, futures, strict=True):
                 self._expect_no_more(want.piece, future)
         return [future.exception() or future.result() for future in futures]  # type: ignore[misc]  # only PathBlocked is set
+
+    def _bases_for(self, pieces: Sequence[Piece]) -> dict[int, Basis]:
+        """What goes along with a question for these, as far as it has room."""
+        bases = {}
+        room = DELTA_MARKS_PER_ASK_MAX
+        for index, piece in enumerate(pieces) if self._bases else ():
+            basis = self._bases.get(piece)
+            if basis is not None and basis.sketch.count <= room:
+                bases[index] = basis
+                room -= basis.sketch.count
+        return bases
 
     def _expect(self, piece: Piece) -> "asyncio.Future[bytes]":
         future = self._waiting.get(piece)
@@ -247,6 +284,8 @@ class Asking:
         self._wanters[piece] -= 1
         if not self._wanters[piece]:
             del self._wanters[piece]
+            basis = self._bases.pop(piece, None)
+            self._bases_bytes -= basis.length if basis is not None else 0
             if self._waiting.get(piece) is future:
                 del self._waiting[piece]
         if not future.done() or future.exception() is not None:
@@ -254,6 +293,14 @@ class Asking:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _whole(piece: Piece, item: bytes | Delta, basis: Basis | None) -> bytes | None:
+    """The piece's bytes, checked; None when they are others."""
+    if isinstance(item, Delta):
+        restored = basis.restore(item, piece.length) if basis is not None else None
+        return restored if restored is not None and is_piece(piece, restored) else None
+    return item if is_piece(piece, item) else None
 
 
 def _forget(serving: dict[int, asyncio.Task[None]], number: int, _: asyncio.Task[None]) -> None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from meerkat.model.frame import CarryFrame, Give, Lack, Piece, PieceAsk
+from meerkat.model.frame import CarryFrame, Delta, Give, Lack, Piece, PieceAsk
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import INQUIRY_FIRST_ID, INQUIRY_TIMEOUT_S
 
@@ -69,6 +69,9 @@ class Inquiry:
         match frame:
             case Give():
                 for index, data in enumerate(frame.data, frame.first):
+                    if isinstance(data, Delta):  # never asked for: no sketch went along
+                        self._end(question, None)
+                        continue
                     if index >= len(question.pieces) or not self._fits(question.pieces[index], data):
                         self._end(question, None)
                     question.answers[index] = data

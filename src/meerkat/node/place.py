@@ -117,7 +117,8 @@ class Placer:
             outcomes.append(blocked_at(by_name[name].path, problem))
 
         wanted = [(name, _version(job), _hints(job)) for name, job in by_name.items()]
-        inodes = await self._transfer.small(wanted, on_blocked)
+        replaced = {name: (job.path, job.base) for name, job in by_name.items() if job.base is not None}
+        inodes = await self._transfer.small(wanted, on_blocked, replaced)
         staged = [
             Staged(by_name[name].path, _version(by_name[name]), by_name[name].base, name, inode)
             for name, inode in inodes.items()
@@ -130,7 +131,8 @@ class Placer:
         version = _version(job)
         name = stage_name(job.path, version)
         try:
-            inode = await self._transfer.bulk(name, version, _hints(job))
+            replaced = None if job.base is None else (job.path, job.base)
+            inode = await self._transfer.bulk(name, version, _hints(job), replaced)
         except PathBlocked as error:
             return [blocked_at(job.path, error.problem)]
         return await self._commit([Staged(job.path, version, job.base, name, inode)])

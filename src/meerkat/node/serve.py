@@ -5,16 +5,17 @@ changed since it was hashed is not served; neither is anything that the index do
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 from blake3 import blake3
 
+from meerkat.core.delta import difference
 from meerkat.disk.root import Root, stat_of
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
-from meerkat.model.frame import Give, Lack, Piece
+from meerkat.model.frame import Delta, Give, Lack, Piece, PieceAsk, given_bytes
 from meerkat.model.ids import Digest
 from meerkat.model.limits import CHUNK_BYTES_MAX, PIECES_PER_ASK_MAX
 from meerkat.model.path import RelPath
@@ -154,15 +155,27 @@ def read_file(root: Root, path: RelPath, base: Base, offset: int, length: int) -
         os.close(descriptor)
 
 
-def is_piece(piece: Piece, data: bytes) -> bool:
+def is_piece(piece: Piece, data: bytes | Delta) -> bool:
     """True when the bytes are what the piece names, as far as one piece can tell."""
+    if isinstance(data, Delta):
+        return False
     if piece.recipe:
         whole = piece.offset == 0 and len(data) < piece.length
         return len(data) <= piece.length and (not whole or blake3(data).digest() == piece.object)
     return len(data) == piece.length and blake3(data).digest() == piece.digest
 
 
-def answer(ask: int, answers: list[bytes | None]) -> list[Lack | Give]:
+def shortened(answers: list[bytes | None], ask: PieceAsk) -> list[bytes | Delta | None]:
+    """What is asked for with a sketch told as a difference, where that is shorter."""
+    given: list[bytes | Delta | None] = list(answers)
+    for index, sketch in ask.sketches:
+        data = answers[index]
+        if data is not None:
+            given[index] = difference(data, sketch) or data
+    return given
+
+
+def answer(ask: int, answers: Sequence[bytes | Delta | None]) -> list[Lack | Give]:
     """What goes back to whoever asked, in this order: what is lacking can be asked of others at once."""
     given: list[Lack | Give] = []
     lacking = into_messages(
@@ -172,7 +185,10 @@ def answer(ask: int, answers: list[bytes | None]) -> list[Lack | Give]:
 
 
 def into_messages(
-    answers: list[bytes | None], bytes_max: int, items_max: int, send: Callable[[int, tuple[bytes, ...]], None]
+    answers: Sequence[bytes | Delta | None],
+    bytes_max: int,
+    items_max: int,
+    send: Callable[[int, tuple[bytes | Delta, ...]], None],
 ) -> list[int]:
     """Cut answers into runs of consecutive pieces of bounded size; calls `send(first, data)` for each run.
 
@@ -180,19 +196,19 @@ def into_messages(
         the indexes that are lacking.
     """
     lacking: list[int] = []
-    run: list[bytes] = []
+    run: list[bytes | Delta] = []
     first = weight = 0
     for index, data in enumerate(answers):
         if data is None:
             lacking.append(index)
-        if run and (data is None or weight + len(data) > bytes_max or len(run) >= items_max):
+        if run and (data is None or weight + given_bytes(data) > bytes_max or len(run) >= items_max):
             send(first, tuple(run))
             run, weight = [], 0
         if data is not None:
             if not run:
                 first = index
             run.append(data)
-            weight += len(data)
+            weight += given_bytes(data)
     if run:
         send(first, tuple(run))
     return lacking

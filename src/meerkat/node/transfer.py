@@ -6,7 +6,7 @@ memory, only a window of its chunks.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -14,23 +14,32 @@ from typing import TypeVar
 from blake3 import blake3
 
 from meerkat.core import fetch
+from meerkat.core.delta import Basis
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.model.dot import Dot
 from meerkat.model.frame import Piece
 from meerkat.model.ids import Digest, NodeId
-from meerkat.model.limits import BULK_WINDOW_CHUNKS, CHUNK_BYTES_MAX
+from meerkat.model.limits import (
+    BULK_WINDOW_CHUNKS,
+    CHUNK_BYTES_MAX,
+    DELTA_BASES_BYTES_MAX,
+    DELTA_FILE_BYTES_MIN,
+)
 from meerkat.model.problem import PathBlocked, Problem, lie
 from meerkat.model.recipe import Chunk, Recipe, RecipeFault, recipe_bytes_max, unpack_recipe
 from meerkat.model.version import Version
 from meerkat.node.asking import Asking
 from meerkat.node.books import Books
 from meerkat.node.hub import Hub
+from meerkat.node.likeness import Likeness, Replaced
 from meerkat.node.ports import View
 from meerkat.node.serve import read_file
 
 T = TypeVar("T")
+
+NOTHING_REPLACED: Mapping[str, Replaced] = {}
 
 
 class Transfer:
@@ -62,13 +71,17 @@ class Transfer:
         self.morsel: Callable[[Version], bytes | None] = lambda version: None
 
     async def small(
-        self, wanted: Sequence[tuple[str, Version, tuple[NodeId, ...]]], on_blocked: Callable[[str, Problem], None]
+        self,
+        wanted: Sequence[tuple[str, Version, tuple[NodeId, ...]]],
+        on_blocked: Callable[[str, Problem], None],
+        replaced: Mapping[str, Replaced] = NOTHING_REPLACED,
     ) -> dict[str, int]:
         """Stage files of one chunk, many together.
 
         Args:
             wanted: stage name, version, likely holders.
             on_blocked: called for each that cannot be had now.
+            replaced: by stage name, what stands where the file shall stand, which it may resemble.
 
         Returns:
             the inode of each name that is staged (checked, not yet durable).
@@ -81,11 +94,16 @@ class Transfer:
             for _, version, hints in wanted
             if 0 < version.size <= CHUNK_BYTES_MAX and version.digest not in local
         ]
-        fetched = (
-            dict(zip((want.piece.object for want in wants), await self._asking.pieces(wants), strict=True))
-            if wants
-            else {}
-        )
+        fetched = {}
+        if wants:
+            resembled = {
+                _whole(version): replaced[name]
+                for name, version, _ in wanted
+                if name in replaced and version.size >= DELTA_FILE_BYTES_MIN and version.digest not in local
+            }
+            bases = await self._in_thread(partial(self._bases, resembled)) if resembled else {}
+            answers = await self._asking.pieces(wants, bases)
+            fetched = dict(zip((want.piece.object for want in wants), answers, strict=True))
         ready: list[tuple[str, Version, bytes]] = []
         for name, version, _ in wanted:
             data = b"" if not version.size else local.get(version.digest) or fetched.get(version.digest)
@@ -99,6 +117,19 @@ class Transfer:
         for name, problem in troubles:
             on_blocked(name, problem)
         return inodes
+
+    def _bases(self, resembled: Mapping[Piece, Replaced]) -> dict[Piece, Basis]:
+        """In a worker thread: what the pieces may resemble, as much as may be held in memory."""
+        bases: dict[Piece, Basis] = {}
+        held = 0
+        with self._books.snapshot() as view:
+            for piece, replaced in resembled.items():
+                like = Likeness.of(view, self._root, replaced, self._rng)
+                basis = like.of_whole() if like is not None else None
+                if basis is not None and held + basis.length <= DELTA_BASES_BYTES_MAX:
+                    bases[piece] = basis
+                    held += basis.length
+        return bases
 
     def _read_local(self, wanted: Iterable[tuple[str, Version]], view: View) -> dict[Digest, bytes]:
         found: dict[Digest, bytes] = {}
@@ -143,8 +174,13 @@ class Transfer:
                 troubles.append((name, error.problem))
         return inodes, troubles
 
-    async def bulk(self, name: str, version: Version, hints: tuple[NodeId, ...]) -> int:
+    async def bulk(
+        self, name: str, version: Version, hints: tuple[NodeId, ...], replaced: Replaced | None = None
+    ) -> int:
         """Stage a file of several chunks: what the stage and this disk already have, then the rest from members.
+
+        Args:
+            replaced: what stands where this file shall stand, which it may resemble.
 
         Returns:
             the staged inode; the whole was checked against its digest.
@@ -157,10 +193,13 @@ class Transfer:
             if inode is not None:
                 return inode
             await self._in_thread(partial(self._stage.ensure_room, name, version.size))
-            recipe = await self._recipe(version, hints)
+            like = await self._books.read(lambda view: Likeness.of(view, self._root, replaced, self._rng))
+            recipe = await self._recipe(version, hints, like)
             missing = await self._in_thread(partial(self._prepare, name, version, recipe))
             missing = await self._in_thread(lambda: self._books.read_here(partial(self._fill_from_here, name, missing)))
-            await self._fill_from_members(name, version, missing, hints)
+            if like is not None:
+                like.compare(recipe, missing)
+            await self._fill_from_members(name, version, missing, hints, like)
             inode = await self._in_thread(partial(self._stage.seal, name, version))
             await self._books.write(lambda tx: tx.put_chunks(version.digest, recipe.chunks))
             return inode
@@ -179,7 +218,7 @@ class Transfer:
         self._hub.traffic.reused += version.size
         return inode
 
-    async def _recipe(self, version: Version, hints: tuple[NodeId, ...]) -> Recipe:
+    async def _recipe(self, version: Version, hints: tuple[NodeId, ...], like: Likeness | None) -> Recipe:
         packed = await self._books.read(lambda view: view.recipe(version.recipe))
         if packed is None:
             if not version.recipe:
@@ -189,7 +228,8 @@ class Transfer:
             while not parts or (len(parts[-1]) == CHUNK_BYTES_MAX and len(parts) * CHUNK_BYTES_MAX < bytes_max):
                 offset = len(parts) * CHUNK_BYTES_MAX
                 part = Piece(version.recipe, offset, CHUNK_BYTES_MAX, recipe=True)
-                parts.append(await self._asking.piece(part, urgent=True, hints=hints))
+                basis = await self._in_thread(partial(like.of_recipe, offset)) if like is not None else None
+                parts.append(await self._asking.piece(part, urgent=True, hints=hints, basis=basis))
             fetched = b"".join(parts)
             if blake3(fetched).digest() != version.recipe:
                 raise PathBlocked(lie("its recipe is not the one announced"))
@@ -228,7 +268,7 @@ class Transfer:
         return missing
 
     async def _fill_from_members(
-        self, name: str, version: Version, chunks: list[Chunk], hints: tuple[NodeId, ...]
+        self, name: str, version: Version, chunks: list[Chunk], hints: tuple[NodeId, ...], like: Likeness | None
     ) -> None:
         """Fetch a window of chunks at a time, in random order: nodes that fetch the same file then have different
         parts to offer each other."""
@@ -240,7 +280,10 @@ class Transfer:
             nonlocal done
             for chunk in rest:
                 piece = Piece(version.digest, chunk.offset, chunk.length, chunk.digest)
-                data = await self._asking.piece(piece, urgent=False, hints=hints)
+                basis = await self._in_thread(partial(like.of_chunk, chunk)) if like is not None else None
+                data = await self._asking.piece(piece, urgent=False, hints=hints, basis=basis)
+                if like is not None and basis is not None:
+                    like.learn(basis)
                 await self._in_thread(partial(self._stage.write, name, chunk.offset, data))
                 done += 1
                 if done % BULK_WINDOW_CHUNKS == 0:

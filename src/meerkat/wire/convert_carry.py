@@ -9,10 +9,27 @@ from typing import assert_never
 
 import zstandard
 
-from meerkat.model.frame import Cancel, CarryFrame, Give, Lack, PeerFault, Piece, PieceAsk
+from meerkat.model.frame import (
+    Cancel,
+    CarryFrame,
+    Delta,
+    DeltaStep,
+    Give,
+    Lack,
+    PeerFault,
+    Piece,
+    PieceAsk,
+    Sketch,
+    given_bytes,
+)
 from meerkat.model.limits import (
     ASK_BYTES_MAX,
     CHUNK_BYTES_MAX,
+    DELTA_MARK_BYTES,
+    DELTA_MARKS_MAX,
+    DELTA_MARKS_PER_ASK_MAX,
+    DELTA_SALT_BYTES,
+    DELTA_STEPS_MAX,
     FILE_BYTES_MAX,
     KIB,
     PIECES_PER_ASK_MAX,
@@ -46,7 +63,7 @@ def _decompressor() -> zstandard.ZstdDecompressor:
 
 def is_heavy(frame: CarryFrame) -> bool:
     """True when encoding the frame takes long enough to belong in a worker thread."""
-    return isinstance(frame, Give) and sum(map(len, frame.data)) > _WORTH_A_THREAD_BYTES
+    return isinstance(frame, Give) and sum(map(given_bytes, frame.data)) > _WORTH_A_THREAD_BYTES
 
 
 def encode_parcel(frame: CarryFrame) -> bytes:
@@ -63,12 +80,18 @@ def encode_parcel(frame: CarryFrame) -> bytes:
                     digest=piece.digest,
                     recipe=piece.recipe,
                 )
+            for index, sketch in frame.sketches:
+                parcel.ask.sketches.add(piece=index, salt=sketch.salt, marks=sketch.marks)
         case Give():
             parcel.give.first = frame.first
             for item in frame.data:
+                plain, zstd = pb.CODEC_RAW, pb.CODEC_ZSTD
+                if isinstance(item, Delta):
+                    item = _delta_to_pb(item).SerializeToString()
+                    plain, zstd = pb.CODEC_DELTA, pb.CODEC_DELTA_ZSTD
                 packed = compressed(item)
                 parcel.give.data.append(item if packed is None else packed)
-                parcel.give.codecs.append(pb.CODEC_RAW if packed is None else pb.CODEC_ZSTD)
+                parcel.give.codecs.append(plain if packed is None else zstd)
             if all(codec == pb.CODEC_RAW for codec in parcel.give.codecs):
                 del parcel.give.codecs[:]
             parcel.give.SetInParent()
@@ -92,7 +115,8 @@ def decode_parcel(data: bytes) -> CarryFrame | None:
     number = check_number("a question", parcel.id)
     match parcel.WhichOneof("body"):
         case "ask":
-            return PieceAsk(number, _pieces_from_pb(parcel.ask))
+            pieces = _pieces_from_pb(parcel.ask)
+            return PieceAsk(number, pieces, _sketches_from_pb(parcel.ask, len(pieces)))
         case "give":
             return Give(number, *_given_from_pb(parcel.give))
         case "lack":
@@ -128,23 +152,56 @@ def _pieces_from_pb(message: pb.PieceAsk) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-def _given_from_pb(message: pb.Give) -> tuple[int, tuple[bytes, ...]]:
+def _sketches_from_pb(message: pb.PieceAsk, pieces: int) -> tuple[tuple[int, Sketch], ...]:
+    check_count("sketches in an ask", len(message.sketches), pieces)
+    sketches = []
+    total = 0
+    for sketch in message.sketches:
+        if sketch.piece >= pieces:
+            raise PeerFault("a sketch for a piece that is not asked for")
+        if len(sketch.salt) != DELTA_SALT_BYTES or len(sketch.marks) % DELTA_MARK_BYTES:
+            raise PeerFault("a sketch of no whole marks")
+        count = len(sketch.marks) // DELTA_MARK_BYTES
+        check_count("marks in a sketch", count, DELTA_MARKS_MAX)
+        total += count
+        check_count("marks in an ask", total, DELTA_MARKS_PER_ASK_MAX)
+        sketches.append((sketch.piece, Sketch(sketch.salt, sketch.marks)))
+    return tuple(sketches)
+
+
+def _delta_to_pb(delta: Delta) -> pb.Delta:
+    message = pb.Delta()
+    for step in delta.steps:
+        message.steps.add(first=step.first, count=step.count, data=step.data)
+    return message
+
+
+def _delta_from(data: bytes) -> Delta:
+    message = parsed(pb.Delta, data)
+    check_count("steps of a difference", len(message.steps), DELTA_STEPS_MAX)
+    for step in message.steps:
+        check_count("parts in a step", step.first + step.count, DELTA_MARKS_MAX)
+    return Delta(tuple(DeltaStep(step.first, step.count, step.data) for step in message.steps))
+
+
+def _given_from_pb(message: pb.Give) -> tuple[int, tuple[bytes | Delta, ...]]:
     check_count("pieces given", message.first + len(message.data), PIECES_PER_ASK_MAX)
     codecs = list(message.codecs) or [pb.CODEC_RAW] * len(message.data)
     if len(codecs) != len(message.data):
         raise PeerFault("codecs do not match the data")
-    items = []
+    items: list[bytes | Delta] = []
     total = 0
-    for item, codec in zip(message.data, codecs, strict=True):
-        if codec == pb.CODEC_RAW:
-            check_count("bytes in a piece", len(item), CHUNK_BYTES_MAX)
-        elif codec == pb.CODEC_ZSTD:
-            item = decompressed(item)
+    for packed, codec in zip(message.data, codecs, strict=True):
+        if codec in (pb.CODEC_RAW, pb.CODEC_DELTA):
+            check_count("bytes in a piece", len(packed), CHUNK_BYTES_MAX)
+            item = packed
+        elif codec in (pb.CODEC_ZSTD, pb.CODEC_DELTA_ZSTD):
+            item = decompressed(packed)
         else:
             raise PeerFault(f"codec {codec} is unknown")
         total += len(item)
         check_count("bytes given", total, GIVEN_BYTES_MAX)
-        items.append(item)
+        items.append(_delta_from(item) if codec in (pb.CODEC_DELTA, pb.CODEC_DELTA_ZSTD) else item)
     return message.first, tuple(items)
 
 

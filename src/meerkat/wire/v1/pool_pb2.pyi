@@ -50,11 +50,19 @@ class _CodecEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Codec.ValueType
     DESCRIPTOR: _descriptor.EnumDescriptor
     CODEC_RAW: _Codec.ValueType  # 0
     CODEC_ZSTD: _Codec.ValueType  # 1
+    CODEC_DELTA: _Codec.ValueType  # 2
+    """a serialised Delta, only where a sketch was sent"""
+    CODEC_DELTA_ZSTD: _Codec.ValueType  # 3
+    """the same, compressed"""
 
 class Codec(_Codec, metaclass=_CodecEnumTypeWrapper): ...
 
 CODEC_RAW: Codec.ValueType  # 0
 CODEC_ZSTD: Codec.ValueType  # 1
+CODEC_DELTA: Codec.ValueType  # 2
+"""a serialised Delta, only where a sketch was sent"""
+CODEC_DELTA_ZSTD: Codec.ValueType  # 3
+"""the same, compressed"""
 Global___Codec: _TypeAlias = Codec  # noqa: Y015
 
 @_typing.final
@@ -1113,20 +1121,52 @@ class PieceAsk(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PIECES_FIELD_NUMBER: _builtins.int
+    SKETCHES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def pieces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Piece]: ...
+    @_builtins.property
+    def sketches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sketch]: ...
     def __init__(
         self,
         *,
         pieces: _abc.Iterable[Global___Piece] | None = ...,
+        sketches: _abc.Iterable[Global___Sketch] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pieces", b"pieces"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pieces", b"pieces", "sketches", b"sketches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PieceAsk: _TypeAlias = PieceAsk  # noqa: Y015
+
+@_typing.final
+class Sketch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIECE_FIELD_NUMBER: _builtins.int
+    SALT_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
+    piece: _builtins.int
+    """index in the ask"""
+    salt: _builtins.bytes
+    """8 bytes"""
+    marks: _builtins.bytes
+    """BLAKE3(salt | part), 8 bytes each, of parts that the asker has"""
+    def __init__(
+        self,
+        *,
+        piece: _builtins.int = ...,
+        salt: _builtins.bytes = ...,
+        marks: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["marks", b"marks", "piece", b"piece", "salt", b"salt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sketch: _TypeAlias = Sketch  # noqa: Y015
 
 @_typing.final
 class Give(_message.Message):
@@ -1159,6 +1199,54 @@ class Give(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Give: _TypeAlias = Give  # noqa: Y015
+
+@_typing.final
+class Delta(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeltaStep]: ...
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[Global___DeltaStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Delta: _TypeAlias = Delta  # noqa: Y015
+
+@_typing.final
+class DeltaStep(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    """index of a sketched part"""
+    count: _builtins.int
+    """so many from there on"""
+    data: _builtins.bytes
+    """and then these bytes"""
+    def __init__(
+        self,
+        *,
+        first: _builtins.int = ...,
+        count: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "data", b"data", "first", b"first"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeltaStep: _TypeAlias = DeltaStep  # noqa: Y015
 
 @_typing.final
 class Lack(_message.Message):
