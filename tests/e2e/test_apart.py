@@ -211,3 +211,11 @@ def test_ten_edits_at_once_end_as_one_file_and_nine_copies(pool: Pool) -> None:
         (listed,) = pool.ask("conflicts", node)
         assert len(listed["copies"]) == 9
         assert len({row["node"] for row in listed["copies"]}) == 9
+    settled = pool.ask("resolve", nodes[4], "report.txt", "--keep", "n7")
+    tree = pool.wait_equal()
+    assert [str(path) for path in tree] == ["report.txt"]
+    assert one.path("report.txt").read_text() == "what n7 wrote\n"
+    for each in settled["trashed"]:
+        pool.ask("restore", nodes[4], each["path"], "--version", each["version"])
+    tree = pool.wait_equal()
+    assert {one.path(name).read_text() for name in tree} == edits

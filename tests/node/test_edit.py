@@ -16,9 +16,11 @@ from meerkat.node.edit import Laid, anything
 OLD, NEW, THEIRS, MORE = b"the old text", b"the new text", b"a person's", b"and one more"
 
 
-def run(folder: Path, scene: Callable[[Rooms], Coroutine[object, object, None]]) -> None:
+def run(folder: Path, scene: Callable[[Rooms], Coroutine[object, object, None]], *, holding: bool = False) -> None:
     async def play() -> None:
-        async with Rooms(folder) as ada:
+        rooms = Rooms(folder)
+        rooms.holding = holding
+        async with rooms as ada:
             await scene(ada)
 
     asyncio.run(play())
@@ -148,6 +150,23 @@ def test_only_what_was_seen_is_taken_away(tmp_path: Path) -> None:
         assert not await ada.editor.remove(path("doc"), file_version(THEIRS).content)
 
     run(tmp_path, scene)
+
+
+def test_what_a_person_has_taken_away_is_not_held(tmp_path: Path) -> None:
+    """However much of the folder it is: they said so, and were told where it is."""
+
+    async def scene(ada: Rooms) -> None:
+        for number in range(9):
+            ada.put(f"{number}", OLD + bytes([number]))
+        await ada.scan()
+        for number in range(9):
+            content = file_version(OLD + bytes([number])).content
+            assert await ada.editor.remove(path(f"{number}"), content)
+        await ada.scan()
+        assert await ada.books.read(lambda view: view.holds()) == []
+        assert [await ada.living(f"{number}") for number in range(9)] == [[]] * 9
+
+    run(tmp_path, scene, holding=True)
 
 
 def test_a_save_in_the_instant_of_a_removal_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from meerkat.disk.trash import Kept
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.version import Kind, Version
 from meerkat.node import judge as judging
+from meerkat.node.history import content_name
 from meerkat.node.judge import Judge
 
 T = TypeVar("T")
@@ -91,6 +92,23 @@ def test_they_are_compared_line_by_line(tmp_path: Path) -> None:
         (shown,) = await judge.diff(path("plan.md"))
         assert shown["name"] == "ada"
         assert "-bob's line\n+ada's line\n" in str(shown["text"])
+
+    run(tmp_path, scene)
+
+
+def test_a_version_may_be_named_by_itself(tmp_path: Path) -> None:
+    """Where one node has several, its name says too little: the versions are told, and each can be kept by its own."""
+
+    async def scene(ada: Rooms, judge: Judge) -> None:
+        third = b"ada's other"
+        ada.put(copy_path(path("plan.md"), file_version(third).content), third)
+        await ada.scan()
+        with pytest.raises(Fault) as unclear:
+            await judge.resolve(path("plan.md"), "ada")
+        wanted = content_name(file_version(third).content)
+        assert (unclear.value.exit_code, wanted in unclear.value.hint) == (Exit.USAGE, True)
+        await judge.resolve(path("plan.md"), wanted.upper()[:9])
+        assert (ada.read("plan.md"), ada.read(COPY)) == (third, None)
 
     run(tmp_path, scene)
 

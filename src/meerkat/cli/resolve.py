@@ -12,7 +12,7 @@ from meerkat.model.fault import Exit, Fault
 
 @command("resolve")
 @click.argument("where", metavar="[DIR] PATH", nargs=-1)
-@click.option("--keep", required=True, metavar="NODE|newest|both", help="Whose version stays.")
+@click.option("--keep", required=True, metavar="NODE|newest|both|VERSION", help="Whose version stays, or which.")
 @json_option
 def resolve(where: tuple[str, ...], keep: str, as_json: bool) -> None:
     """Settle a conflict; what does not stay goes to the trash."""

@@ -232,7 +232,7 @@ class Editor:
             raise blocked_fault(path, error.problem) from error
         finally:
             self._claims.free(claimed)
-        await self._outward.scan(path)
+        await self._outward.record([path])
         return removed
 
     def _remove(self, path: RelPath, content: Content) -> bool:

@@ -60,7 +60,8 @@ class Judge:
         """Let one version stay, or both.
 
         Args:
-            keep: "newest", "both", or the name or id's beginning of the node whose version stays.
+            keep: "newest", "both", the name or id's beginning of the node whose version stays, or the beginning of the
+                version's own name.
 
         Returns:
             path, kept (whose version), stored (where the others are now: "trash", or their paths), trashed (path and
@@ -131,20 +132,26 @@ class Judge:
         if keep == "newest":
             return max(sides, key=lambda side: side.version.mtime_ns)
         named = [side for side in sides if self._name_of(side.node) == keep or side.node.startswith(keep)]
-        contents = {side.version.content for side in named}
-        if len(contents) == 1:
-            return named[0]
-        whose = ", ".join(dict.fromkeys(self._name_of(side.node) for side in sides))
+        if len({side.version.content for side in named}) != 1:
+            known = [side for side in sides if content_name(side.version.content).startswith(keep.lower())]
+            named = known if len(known) == 1 else named
         if not named:
+            whose = ", ".join(dict.fromkeys(self._name_of(side.node) for side in sides))
             raise Fault(
                 "not_found",
                 f"no version of {path!r} is {keep}'s",
                 hint=f"versions are of: {whose}",
                 exit_code=Exit.NOT_FOUND,
             )
-        raise Fault(
-            "unclear", f"{keep} has several versions of {path!r}", hint="keep newest, or both", exit_code=Exit.USAGE
-        )
+        if len({side.version.content for side in named}) > 1:
+            versions = " or ".join(content_name(side.version.content) for side in named)
+            raise Fault(
+                "unclear",
+                f"{keep} has several versions of {path!r}",
+                hint=f"keep newest, both, or one of them by name: {versions}",
+                exit_code=Exit.USAGE,
+            )
+        return named[0]
 
     async def _put(self, path: RelPath, chosen: Side, current: Side | None) -> Content | None:
         seen = current.version.content if current is not None else None

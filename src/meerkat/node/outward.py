@@ -230,6 +230,12 @@ class Outward:
         await self._claims.until_free(paths)
         self.touched(await self._take_in(paths, ScanReport(), set(paths), judged=True))
 
+    async def record(self, paths: list[RelPath]) -> None:
+        """Look at these and record what is found. What is gone went at a person's word to this node, which has told
+        them where it is: that is no accident, and is not held."""
+        self._holds.seen(paths)
+        await self._look_at_gone(paths)
+
     def _candidates(self, under: RelPath, report: ScanReport) -> Generator[list[RelPath], None, None]:
         """In a worker thread: batches of paths whose lstat is not their base's."""
         unseen: list[RelPath] = []
