@@ -157,6 +157,8 @@ class Door:
         if life is not None:
             for place in (_at(src_dir, src), _at(dst_dir, dst)):
                 self._between(life, place)  # the very moment between the last look and the change
+        if self._exchanging is not None and not os.path.lexists(self._exchanging):
+            self._exchanging = None  # somebody has taken it away in that moment
         real(src_dir, src, dst_dir, dst, flags)
         if life is not None:
             one, two = _at(src_dir, src), _at(dst_dir, dst)
