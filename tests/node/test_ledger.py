@@ -163,7 +163,8 @@ def test_a_folder_that_goes_takes_its_contents_along(tx: Transaction) -> None:
 
 
 def test_adopting_notes_and_adds_but_never_deletes(tx: Transaction) -> None:
-    """Known content is noted, unknown content stands weakly beside, missing files come back."""
+    """Known content is noted, unknown content stands weakly beside, what an older index misses comes back."""
+    tx.put_meta("recovering", b"older")
     told(tx, F, {Dot(ZOE, 1): file("new", hist=(mark(base("old").content),))})
     told(tx, G, {Dot(ZOE, 2): file("theirs")}, {ZOE: 2})
     assert saw(tx, F, base("old"), adopting=True) == []
@@ -174,6 +175,17 @@ def test_adopting_notes_and_adds_but_never_deletes(tx: Transaction) -> None:
     tx.put_base(G, base("theirs"))
     assert saw(tx, G, None, adopting=True) == []
     assert tx.base(G) is None
+
+
+def test_what_was_adopted_and_deleted_before_the_adoption_ended_is_deleted(tx: Transaction) -> None:
+    """An index that began empty knows the file from this disk alone: nobody else may ever have had its bytes."""
+    tx.put_meta("recovering", b"lost")
+    assert saw(tx, F, base("mine"), adopting=True) == [F]
+    assert saw(tx, F, None, adopting=True) == []
+    assert tx.base(F) == base("mine")
+    assert saw(tx, F, None) == [F]
+    assert not any(version.living for version in tx.siblings(F).values())
+    assert tx.base(F) is None
 
 
 def test_which_bases_lie_below(tx: Transaction) -> None:

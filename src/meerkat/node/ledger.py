@@ -79,6 +79,9 @@ def retract(tx: Tx, path: RelPath) -> None:
 def record(tx: Tx, sights: Iterable[Sight], *, adopting: bool = False) -> list[RelPath]:
     """R4-R5 (or R11-R12 when adopting): take in what was seen on the disk.
 
+    An index that began empty has its bases from an earlier part of this same adoption, which was cut off. What is
+    missing since then has gone by a person's hand: its base stays, for the ordinary look that follows an adoption.
+
     Returns:
         the paths for which something was written, that is: something to tell the pool.
     """
@@ -87,6 +90,7 @@ def record(tx: Tx, sights: Iterable[Sight], *, adopting: bool = False) -> list[R
     sights = list(sights)
     tx.look_ahead(sight.path for sight in sights)
     holding = not adopting and bool(tx.holds())
+    begun_here = adopting and tx.meta("recovering") != b"older"
     for sight in sights:
         path, have = sight.path, sight.base
         base = tx.base(path)
@@ -95,6 +99,8 @@ def record(tx: Tx, sights: Iterable[Sight], *, adopting: bool = False) -> list[R
         if sight.same and base is not None and have is not None and base.content == have.content:
             if adopting:
                 refresh(tx, path)
+            continue
+        if have is None and begun_here:
             continue
         siblings = tx.siblings(path)
         below = have is not None and have.content.kind is Kind.FOLDER and tx.has_living_below(path)
