@@ -162,11 +162,12 @@ def strong_copies(patches: pytest.MonkeyPatch) -> None:
 def equal_content_heals(patches: pytest.MonkeyPatch) -> None:
     """After a crash, a commit counts as done when the path shows the target, and else as never begun."""
 
-    def heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> None:
+    def heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> heal.Note:
         assert intent.target is not None
         sight = heal_look(root, intent.path)
         if sight is not None and sight.content == intent.target.content:
             tx.put_base(intent.path, sight)
+        return lambda: None
 
     def heal_look(root: Root, path: RelPath) -> Base | None:
         from meerkat.disk.scan import look

@@ -39,6 +39,7 @@ WITHOUT_OWN_TEST: dict[str, str] = {
     "store/connection.py": "tests/store/test_migration.py and test_crash.py damage what it opens",
     "store/errors.py": "names of errors",
     "store/snapshot.py": "tests/store/test_index.py and test_transaction.py ask it everything",
+    "node/place_words.py": "the words of node/place.py, spoken in its test",
     "node/ports.py": "shapes only; mypy holds the rooms to them",
     "node/recall.py": "verbs of the control socket; tests/e2e/test_recall.py asks them all",
     "node/surroundings.py": "the real network, watch and doors; tests/world/ puts others in their place",

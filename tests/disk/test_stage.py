@@ -139,6 +139,27 @@ def test_small_files_links_and_folders(folder: Path, stage: Stage) -> None:
     assert [stage.inode("a"), stage.stat("a"), stage.content("a")] == [None, None, None]
 
 
+def test_a_staged_thing_with_another_name_is_told(folder: Path, stage: Stage) -> None:
+    """What was linked to its place and not taken from the stage yet stands at both."""
+    inode = stage.write_small("f", b"x", file_version(b"x"))
+    made = stage.make_folder("d", Version(Kind.FOLDER, mode=0o755))
+    assert (stage.sole_inode("f"), stage.sole_inode("d"), stage.sole_inode("none")) == (inode, made, None)
+    os.link(folder / ".meerkat/stage/f", folder / "f")
+    assert (stage.sole_inode("f"), stage.inode("f")) == (0, inode)
+
+
+def test_what_an_exchange_holds_aside_gets_a_free_name(folder: Path, stage: Stage) -> None:
+    """However often one is cut off under the same name, nothing that it held aside is replaced."""
+    assert not stage.has_aside("f")
+    for text in ("one", "two"):
+        (folder / ".meerkat/stage/f~").write_text(text)
+        assert stage.has_aside("f")
+        stage.free_aside("f")
+    assert not stage.has_aside("f")
+    texts = [(folder / ".meerkat/stage" / name).read_text() for name in stage.freed_asides("f")]
+    assert sorted(texts) == ["one", "two"]
+
+
 def test_a_folder_that_holds_something_is_not_dropped(folder: Path, stage: Stage) -> None:
     """What a person put into a folder is never removed with it."""
     stage.make_folder("d", Version(Kind.FOLDER, mode=0o755))

@@ -11,7 +11,7 @@ import pytest
 from blake3 import blake3
 
 from meerkat.core.resolve import copy_path
-from meerkat.disk import commit
+from meerkat.disk import commit, platform
 from meerkat.disk.root import Root
 from meerkat.disk.scan import look
 from meerkat.disk.stage import Stage
@@ -22,7 +22,7 @@ from meerkat.model.path import ROOT, RelPath
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import FOLDER, Base, Content, Kind, Version
 from meerkat.node import heal
-from meerkat.node.heal import clean_stage, drop_leftovers, heal_intents
+from meerkat.node.heal import clean_stage, drop_leftovers, heal_at, heal_intents
 from meerkat.node.ports import Intent
 from meerkat.store.index import Index
 
@@ -134,6 +134,10 @@ def make_folder(folder: Path) -> None:
 def make_link(folder: Path) -> None:
     delete(folder)
     (folder / "f").symlink_to("elsewhere")
+
+
+def die(*args: object, **named: object) -> None:
+    raise Died
 
 
 def nothing(folder: Path) -> None:
@@ -290,7 +294,75 @@ def test_a_folder_that_was_made(node: Node) -> None:
     assert not node.changed()
 
 
+def test_a_new_file_that_still_has_both_its_names(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the kernel's call it is linked to its place first: from then on it stands there."""
+    monkeypatch.setattr(platform, "lacking", {"renameat2"})
+    inode = node.stage.write_small(NAME, b"new", version("new"))
+    node.intend(version("new"), NAME, inode, None)
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "unlink", die)
+        with pytest.raises(Died):
+            commit.place(node.root, node.stage, F, NAME, inode, None, version("new"))
+    overwrite(node.folder)
+    node.heal()
+    assert node.stage.names() == []
+    base = node.base()
+    assert base is not None
+    assert base.content == content("new"), "so the edit since then is one of that"
+    assert node.changed()
+
+
+def test_nothing_is_noted_that_is_not_durable(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the disk cannot say so, base and intent stay as they were."""
+    place_cut_off(node, "old", "exchanged")
+    before = node.base()
+
+    def refuse(root: object, paths: object) -> None:
+        raise PathBlocked(Problem("f", Reason.FILE_BUSY, "the disk reported an error"))
+
+    with monkeypatch.context() as patches:
+        patches.setattr(commit, "sync_parents", refuse)
+        node.heal()
+    assert node.base() == before
+    node.heal()
+    assert not node.changed()
+    with node.index.read() as view:
+        assert view.intents() == []
+
+
+def test_what_was_looked_at_since_stays_so(node: Node) -> None:
+    """A commit that could be ended only later: what an ordinary look has found at the path meanwhile is the base."""
+    place_cut_off(node, "old", "exchanged")
+    overwrite(node.folder)
+    seen = look(node.root, F, None).base
+    with node.index.write() as tx:
+        tx.put_base(F, seen)
+        assert heal_at(node.root, node.stage, node.trash, tx, [RelPath("other")]) == {}
+        assert len(tx.intents()) == 1
+        assert heal_at(node.root, node.stage, node.trash, tx, [F]) == {}
+    assert node.base() == seen
+    assert node.texts() == {"old", "edit"}
+
+
 # ---- removing
+
+
+def test_a_file_that_still_has_both_its_names_was_not_removed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the kernel's call it is linked into the stage first: it stands at its path, and the trash has no part of
+    it, in which each later edit would show."""
+    monkeypatch.setattr(platform, "lacking", {"renameat2"})
+    base = node.shows("old")
+    assert base is not None
+    node.intend(None, "out.f.1", 0, base)
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "unlink", die)
+        with pytest.raises(Died):
+            commit.remove(node.root, node.stage, F, "out.f.1", base)
+    node.heal()
+    clean_stage(node.stage, node.trash, index_lost=False, wanted=lambda: False)
+    assert node.base() == base
+    assert (node.folder / "f").stat().st_nlink == 1
+    assert (node.stage.names(), list(node.trash.entries())) == ([], [])
 
 
 @pytest.mark.parametrize("act", [nothing, overwrite], ids=lambda act: act.__name__)
@@ -374,7 +446,7 @@ def test_what_cannot_be_healed_is_tried_again(node: Node, monkeypatch: pytest.Mo
         node.heal()
     with node.index.read() as view:
         assert [intent.path for intent in view.intents()] == [F]
-    clean_stage(node.stage, node.trash, index_lost=False, wanted=lambda: False)
+    clean_stage(node.stage, node.trash, index_lost=False, wanted=lambda: False, spared=[NAME])
     node.heal()
     with node.index.read() as view:
         assert view.intents() == []
@@ -388,10 +460,10 @@ def test_one_that_cannot_be_healed_does_not_keep_others(node: Node, monkeypatch:
         tx.put_intent(Intent(RelPath("e"), version("new"), "gone", 1, None))
     honest = heal._heal_one
 
-    def heal_one(root: Root, stage: Stage, trash: Trash, tx: object, intent: Intent) -> None:
+    def heal_one(root: Root, stage: Stage, trash: Trash, tx: object, intent: Intent) -> heal.Note:
         if intent.path == "e":
             raise PathBlocked(Problem("e", Reason.PERMISSION, "not allowed"))
-        honest(root, stage, trash, tx, intent)  # type: ignore[arg-type]
+        return honest(root, stage, trash, tx, intent)  # type: ignore[arg-type]
 
     monkeypatch.setattr(heal, "_heal_one", heal_one)
     node.heal()
@@ -434,6 +506,19 @@ def test_the_stage_after_a_lost_index(node: Node) -> None:
     assert node.texts() == {"came out", "half"}
     links = [kept.content for kept in node.trash.entries() if kept.content.kind is Kind.SYMLINK]
     assert links == [Content(Kind.SYMLINK, b"elsewhere")]
+
+
+def test_what_an_exchange_held_aside_is_not_forgotten(node: Node) -> None:
+    """No intent speaks of it (any more): a second name of what stands in the tree goes, anything else is kept."""
+    save(node.folder, "stands here")
+    stage = node.folder / ".meerkat" / "stage"
+    os.link(node.folder / "f", stage / f"{NAME}~")
+    (stage / "other~").write_text("held aside")
+    (stage / "spared~").write_text("of an intent")
+    clean_stage(node.stage, node.trash, index_lost=True, wanted=lambda: True, spared=["spared"])
+    assert node.texts() == {"stands here", "held aside"}
+    assert os.listdir(stage) == ["spared~"]
+    assert (node.folder / "f").stat().st_nlink == 1
 
 
 def test_leftovers_go_when_nothing_is_wanted(node: Node) -> None:

@@ -16,7 +16,7 @@ from meerkat.model.problem import Problem, Reason
 from meerkat.node import inward as inward_room
 from meerkat.node.inward import Delay
 from meerkat.node.ledger import Job
-from meerkat.node.place import Outcome
+from meerkat.node.place_words import Outcome
 from meerkat.node.ports import View
 
 

@@ -16,6 +16,7 @@ from meerkat.model.dot import Dot
 from meerkat.model.fault import Fault
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.path import RelPath
+from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import Entry, Kind, Version
 from meerkat.node.home import open_home
 from meerkat.node.opening import Opened, close_index, new_author, open_index
@@ -209,6 +210,27 @@ def test_what_was_cut_off_is_ended_first(folder: Path) -> None:
         assert base is not None
         assert base.content == VERSION.content
         assert view.pending(RelPath(""), 9) == [RelPath("f")]
+
+
+def test_what_cannot_be_ended_yet_is_told_and_spared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came out lies under the name of a download: while its intent stays, nobody takes it for one."""
+    recovered(folder)
+    name = f"{'0' * 40}.{'a' * 12}"
+    with opened(folder, clean=False) as (found, stage, _):
+        inode = stage.write_small(name, DATA, VERSION)
+        with found.index.write() as tx:
+            tx.put_intent(Intent(RelPath("f"), VERSION, name, inode + 1, None))
+
+    def refuse(*args: object, **named: object) -> bool:
+        raise PathBlocked(Problem("f", Reason.DISK_FULL, "no room"))
+
+    with monkeypatch.context() as patches:
+        patches.setattr("meerkat.disk.commit.put_back", refuse)
+        with opened(folder, clean=False) as (found, stage, _):
+            assert found.cut_off == (RelPath("f"),)
+            assert stage.names() == [name]
+    with opened(folder) as (found, stage, _):
+        assert (found.cut_off, stage.names()) == ((), [])
 
 
 def test_parts_of_a_pull_are_thrown_away(folder: Path) -> None:

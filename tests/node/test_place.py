@@ -1,8 +1,10 @@
 """What the pool wants is put on the disk, and nothing that a person does meanwhile is lost."""
 
 import asyncio
+import errno
 import os
 import stat
+import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
@@ -10,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from node_rooms import LONG_AGO_NS, Rooms, file_version, folder_version, path, tombstone
+from node_rooms import LONG_AGO_NS, Rooms, file_version, folder_version, path, tombstone, until
 
+from meerkat.core.plan import Place, Remove
 from meerkat.core.resolve import copy_path
 from meerkat.disk import commit, platform
 from meerkat.disk.trouble import blocked
@@ -264,6 +267,156 @@ def test_renames_that_may_not_be_durable_are_not_recorded(tmp_path: Path, monkey
         assert [version.content for version in await ada.living("a.txt")] == [file_version(NEW).content]
 
     run(tmp_path, scene)
+
+
+class Refusing:
+    """A disk that refuses to rename, link and unlink from the n-th such call on, until it is well again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+        self.left = after
+        for name in ("rename", "link", "unlink"):
+            monkeypatch.setattr(os, name, self._through(getattr(os, name)))
+
+    def _through(self, real: Callable[..., None]) -> Callable[..., None]:
+        def call(*args: object, **named: object) -> None:
+            self.left -= 1
+            if self.left < 0:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            real(*args, **named)
+
+        return call
+
+    def heal(self) -> None:
+        self.left = sys.maxsize
+
+
+@pytest.mark.parametrize("after", range(8))
+@pytest.mark.parametrize("without", [{"renameat2"}, {"renameat2", "link"}], ids=["linked", "renamed"])
+def test_a_disk_that_refuses_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: set[str], after: int
+) -> None:
+    """Wherever it begins to refuse, and for however many steps: once it is well, the commit is ended, the old bytes are
+    in the trash, and nothing is left in the stage that would be in the way of the next."""
+    monkeypatch.setattr(platform, "lacking", without)
+
+    async def scene(ada: Rooms) -> None:
+        await known_here(ada)
+        job = await ada.job("a.txt")
+        with monkeypatch.context() as patches:
+            disk = Refusing(patches, after)
+            await ada.placer.small([job])
+            disk.heal()
+            await ada.placer.end_cut_off([path("a.txt")])
+            assert not ada.claims.cut_off
+            assert await ada.intents() == []
+            ada.placer.put_away()
+            await ada.scan()
+            job = await ada.job("a.txt")
+            if isinstance(job.step, Place):
+                await ada.placer.small([job])
+            await ada.books.write(lambda tx: ledger.settle(tx, [job.path], drop=lambda path: False))
+            await ada.placer.tidy()
+        assert ada.read("a.txt") == NEW
+        assert ada.in_trash() == {"a.txt": OLD}
+        assert os.listdir(ada.folder / MARKER / "stage") == []
+        assert [version.content for version in await ada.living("a.txt")] == [file_version(NEW).content]
+        assert (await ada.pending(), await ada.intents()) == ([], [])
+
+    run(tmp_path, scene)
+
+
+@pytest.mark.parametrize("after", range(4))
+def test_a_disk_that_refuses_to_remove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """The same for what the pool has deleted: it is gone in the end, and in the trash once."""
+    monkeypatch.setattr(platform, "lacking", {"renameat2"})
+
+    async def scene(ada: Rooms) -> None:
+        await known_here(ada)
+        await ada.told("a.txt", tombstone())
+        with monkeypatch.context() as patches:
+            disk = Refusing(patches, after)
+            await ada.placer.remove([await ada.job("a.txt")])
+            disk.heal()
+            await ada.placer.end_cut_off([path("a.txt")])
+            ada.placer.put_away()
+            await ada.scan()
+            job = await ada.job("a.txt")
+            if isinstance(job.step, Remove):
+                await ada.placer.remove([job])
+            await ada.books.write(lambda tx: ledger.settle(tx, [job.path], drop=lambda path: False))
+        assert not (ada.folder / "a.txt").exists()
+        assert ada.in_trash() == {"a.txt": OLD}
+        assert os.listdir(ada.folder / MARKER / "stage") == []
+        assert (await ada.living("a.txt"), await ada.pending(), await ada.intents()) == ([], [], [])
+
+    run(tmp_path, scene)
+
+
+@pytest.mark.parametrize("after", range(10))
+def test_a_disk_that_refuses_when_a_person_came_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """What comes out is a person's, and the disk refuses somewhere on the way there and back: it stands in the tree in
+    the end, and nothing is in the way of the next commit."""
+    monkeypatch.setattr(platform, "lacking", {"renameat2"})
+
+    async def scene(ada: Rooms) -> None:
+        await known_here(ada)
+        with monkeypatch.context() as patches:
+            disk = Refusing(patches, after)
+            acting(patches, "place", {"looked": lambda: overwrite(ada.folder / "a.txt", MINE)})
+            await ada.placer.small([await ada.job("a.txt")])
+            disk.heal()
+            await ada.placer.end_cut_off([path("a.txt")])
+            ada.placer.put_away()
+        assert await ada.intents() == []
+        assert MINE in [each.read_bytes() for each in ada.folder.iterdir() if each.is_file()]
+        assert not ada.stage.has_aside(stage_name(path("a.txt"), file_version(NEW)))
+        stage = ada.folder / MARKER / "stage"
+        assert all((stage / name).read_bytes() == NEW for name in os.listdir(stage)), "only what may be fetched again"
+
+    run(tmp_path, scene)
+
+
+def test_a_persons_bytes_are_safe_while_the_disk_refuses_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They came out, and can go neither back nor beside nor into the trash: nothing is downloaded over them, and they
+    stand at their path when the disk is well."""
+
+    def refuse(*args: object, **named: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    well = pytest.MonkeyPatch()
+
+    async def scene(ada: Rooms) -> None:
+        await known_here(ada)
+
+        def fail() -> None:
+            for name in ("exchange", "rename_noreplace"):
+                well.setattr(platform, name, refuse)
+
+        acting(monkeypatch, "place", {"looked": lambda: overwrite(ada.folder / "a.txt", MINE), "exchanged": fail})
+        (outcome,) = await ada.placer.small([await ada.job("a.txt")])
+        assert outcome.problem is not None
+        name = stage_name(path("a.txt"), file_version(NEW))
+        for _ in range(3):
+            assert await ada.placer.end_cut_off([path("a.txt")])
+            assert (ada.folder / MARKER / "stage" / name).read_bytes() == MINE
+        ada.tasks.spawn("inward", ada.inward.run())
+        ada.inward.wake()
+        await until("tried again", lambda: path("a.txt") in ada.inward._delays)
+        assert (ada.folder / MARKER / "stage" / name).read_bytes() == MINE
+        well.undo()
+        await until("ended", lambda: not ada.claims.cut_off)
+        assert ada.read("a.txt") == MINE
+        await ada.scan()
+        assert (await ada.intents(), ada.in_trash()) == ([], {})
+
+    try:
+        run(tmp_path, scene)
+    finally:
+        well.undo()
 
 
 def test_what_the_pool_no_longer_wants_is_not_put_down(tmp_path: Path) -> None:

@@ -282,6 +282,8 @@ def mend(root: Root, stage: Stage, path: RelPath, name: str) -> str | None:
         PathBlocked: the system refuses.
     """
     check_stage_name(name)
+    if not stage.has_aside(name):
+        return None
     try:
         with root.parent(path) as (folder, last):
             left = platform.finish_exchange(stage.handle, name, folder, last)
@@ -292,12 +294,7 @@ def mend(root: Root, stage: Stage, path: RelPath, name: str) -> str | None:
         left = platform.finish_exchange(stage.handle, name, stage.handle, name)
     if not left:
         return None
-    free = f"{name}.left"
-    try:
-        platform.rename_noreplace(stage.handle, name + platform.ASIDE, stage.handle, free)
-    except OSError as error:
-        raise blocked(path, error) from error
-    return free
+    return stage.free_aside(name)
 
 
 def sync_parents(root: Root, paths: Iterable[RelPath]) -> None:

@@ -7,7 +7,7 @@ Names are flat and the engine's own; the folder is private, so nobody else write
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -301,6 +301,71 @@ class Stage:
                 return Content(Kind.SYMLINK, os.fsencode(os.readlink(name, dir_fd=self.handle)))
             with self._opened(name, os.O_RDONLY) as handle:
                 return Content(Kind.FILE, digest_of(handle)[0])
+
+    def sole_inode(self, name: str) -> int | None:
+        """The inode of the staged thing; None when there is none, 0 when it has another name as well."""
+        check_stage_name(name)
+        with self._trouble(name, 0):
+            found = self._lstat(name)
+        if found is None:
+            return None
+        return found.st_ino if stat.S_ISDIR(found.st_mode) or found.st_nlink == 1 else 0
+
+    def is_untouched(self, name: str, inode: int | None) -> bool:
+        """After trouble with an exchange: whether nothing has moved, for the name holds what it held before, and that
+        alone. Else what came out may lie there, or beside it: the intent has to be healed and must not be struck.
+
+        Args:
+            inode: of the staged thing; None where the name was free (a removal).
+        """
+        try:
+            return not self.has_aside(name) and self.sole_inode(name) == inode
+        except PathBlocked:
+            return False
+
+    # ---- what a cut-off exchange holds aside (see `platform.exchange`)
+
+    def has_aside(self, name: str) -> bool:
+        """True when an exchange with that name was cut off on the way, and has not been ended."""
+        check_stage_name(name)
+        with self._trouble(name, 0):
+            return platform.exists(self.handle, name + platform.ASIDE)
+
+    def free_aside(self, name: str) -> str:
+        """Give what is held aside for that name a free stage name; which."""
+        check_stage_name(name)
+        with self._trouble(name, 0):
+            number = 0
+            while platform.exists(self.handle, free := f"{name}.left{number or ''}"):
+                number += 1
+            platform.rename_noreplace(self.handle, name + platform.ASIDE, self.handle, free)
+        return free
+
+    def freed_asides(self, name: str) -> list[str]:
+        """The names that `free_aside` has given for that one, as far as something still lies there."""
+        return [each for each in self.names() if each.startswith(f"{name}.left")]
+
+    def clear_asides(self, spared: Collection[str]) -> None:
+        """When all has been ended that can be: what is held aside for nobody gets a free stage name, or is dropped
+        where it is but a second name of what stands elsewhere.
+
+        Args:
+            spared: names whose exchange is still to be ended.
+        """
+        try:
+            names = [name for name in os.listdir(self.handle) if name.endswith(platform.ASIDE)]
+        except OSError as error:
+            raise blocked(f"{MARKER}/stage", error) from error
+        for aside in names:
+            name = aside.removesuffix(platform.ASIDE)
+            if name in spared:
+                continue
+            with self._trouble(name, 0):
+                found = os.stat(aside, dir_fd=self.handle, follow_symlinks=False)
+                if not stat.S_ISDIR(found.st_mode) and found.st_nlink > 1:
+                    os.unlink(aside, dir_fd=self.handle)
+                else:
+                    self.free_aside(name)
 
     def drop(self, name: str) -> None:
         """Remove the staged thing, if there is one. A folder only when empty.

@@ -13,10 +13,13 @@ from meerkat.model.path import RelPath, ancestors
 class Claims:
     """
     Attributes:
+        cut_off: paths where the disk refused a commit half-way. Its intent stays and what came out lies in the stage:
+            nothing is staged for them before that has been ended.
         on_freed: each is called with paths that are free again; whoever passed them over meets them now.
     """
 
     def __init__(self) -> None:
+        self.cut_off: set[RelPath] = set()
         self.on_freed: list[Callable[[set[RelPath]], None]] = []
         self._taken: set[RelPath] = set()
         self._freed = asyncio.Event()

@@ -6,7 +6,8 @@ base is what was put there, whatever the path shows now; what it shows is a pers
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from meerkat.core.resolve import copy_path
 from meerkat.disk import commit
@@ -14,7 +15,7 @@ from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.model.path import RelPath
-from meerkat.model.problem import PathBlocked
+from meerkat.model.problem import PathBlocked, Problem
 from meerkat.model.version import Base, Kind, Stat
 from meerkat.node.ports import Intent, Tx, View
 
@@ -24,79 +25,106 @@ _PARTIAL = re.compile(r"([0-9a-f]{40})\.[0-9a-f]{12}")
 _MADE = re.compile(r"(link|folder)\.[0-9a-f]{12}")
 
 
+Note = Callable[[], object]
+"""Notes in the index what an ended commit has left, once that is durable."""
+
+
+def _nothing() -> None:
+    """Nothing has come of it: the index says what is so."""
+
+
 def heal_intents(root: Root, stage: Stage, trash: Trash, tx: Tx) -> int:
-    """End every commit that was under way; the number of them."""
+    """At a start: end every commit that was under way; the number of them.
+
+    The intents of those that cannot be ended yet stay, and whatever lies under their stage names.
+    """
     intents = tx.intents()
-    for intent in intents:
-        try:
-            _heal_one(root, stage, trash, tx, intent)
-        except PathBlocked as error:
-            # The next start tries again; meanwhile the path is looked at like any other, which can at worst take
-            # what stands there for a person's doing: nothing is lost.
-            log.error("%s: a commit that was cut off cannot be ended: %s", intent.path, error)
-            _out_of_reach(stage, intent)
-            continue
-        tx.clear_intent(intent.path)
-        tx.set_pending(intent.path)
-    if intents:
-        _make_durable(root, [intent.path for intent in intents])
+    _heal(root, stage, trash, tx, intents)
     return len(intents)
 
 
-def _out_of_reach(stage: Stage, intent: Intent) -> None:
-    """What came out lies under the name of a download, which may be dropped or begun anew: give it another."""
-    try:
-        if stage.inode(intent.stage) not in (None, intent.inode):
-            stage.rename(intent.stage, f"{intent.stage}.out")
-    except PathBlocked as error:
-        log.error("%s stays in the stage as %s: %s", intent.path, intent.stage, error)
+def heal_at(root: Root, stage: Stage, trash: Trash, tx: Tx, paths: Collection[RelPath]) -> dict[RelPath, Problem]:
+    """Within a life: end the commits at these paths, which the disk has refused half-way.
+
+    Returns:
+        what keeps those back that cannot be ended yet; their intents stay.
+    """
+    return _heal(root, stage, trash, tx, [intent for intent in tx.intents() if intent.path in paths])
 
 
-def _make_durable(root: Root, paths: list[RelPath]) -> None:
-    """Before the index forgets the intents, the disk must remember what the index then believes."""
+def _heal(root: Root, stage: Stage, trash: Trash, tx: Tx, intents: Sequence[Intent]) -> dict[RelPath, Problem]:
+    left: dict[RelPath, Problem] = {}
+    notes: dict[RelPath, Note] = {}
+    for intent in intents:
+        try:
+            notes[intent.path] = _heal_one(root, stage, trash, tx, intent)
+        except PathBlocked as error:
+            # It is tried again; meanwhile the path is looked at like any other, which can at worst take what stands
+            # there for a person's doing: nothing is lost.
+            log.error("%s: a commit that was cut off cannot be ended: %s", intent.path, error)
+            left[intent.path] = error.problem
+    if not notes:
+        return left
     try:
-        commit.sync_parents(root, paths)
+        # Before the index forgets the intents, the disk must remember what the index then believes.
+        commit.sync_parents(root, notes)
     except PathBlocked as error:
         log.error("what was healed could not be made durable: %s", error)
+        return left | dict.fromkeys(notes, error.problem)
+    for path, note in notes.items():
+        note()
+        tx.clear_intent(path)
+        tx.set_pending(path)
+    return left
 
 
-def _heal_one(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> None:
-    left = commit.mend(root, stage, intent.path, intent.stage)
-    if left is not None:
+def _heal_one(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> Note:
+    commit.mend(root, stage, intent.path, intent.stage)
+    for left in stage.freed_asides(intent.stage):
         _to_trash(stage, trash, left, intent.path)
     if intent.target is None:
-        _heal_removal(root, stage, trash, tx, intent)
-    else:
-        _heal_placing(root, stage, trash, tx, intent)
+        return _heal_removal(root, stage, trash, tx, intent)
+    return _heal_placing(root, stage, trash, tx, intent)
 
 
-def _heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> None:
+def _heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> Note:
     assert intent.target is not None
     if stage.inode(intent.stage) == intent.inode:
-        return  # it did not happen; what was staged is found again by its name
-    if _is_persons(stage, intent) and commit.undo(root, stage, intent.path, intent.stage, intent.inode):
-        return  # what came out was a person's and stands where they saved it; the next scan takes it in
-    _clear_out(root, stage, trash, intent)
+        if stage.sole_inode(intent.stage) == intent.inode or not _stands(root, intent.path, intent.inode):
+            return _nothing  # it did not happen; what was staged is found again by its name
+        stage.drop(intent.stage)  # it stands there under its second name; only the first was still to go
+    elif _is_persons(stage, intent) and commit.undo(root, stage, intent.path, intent.stage, intent.inode):
+        return _nothing  # what came out was a person's and stands where they saved it; the next scan takes it in
+    else:
+        _clear_out(root, stage, trash, intent)
+    if tx.base(intent.path) != intent.old:
+        return _nothing  # somebody has looked there since, and knows better
     seen = root.lstat(intent.path)
     content = intent.target.content
     if seen is not None and seen.inode == intent.inode and seen.kind is content.kind:
         # racy: somebody may have written to it since, so that the next look must read it
-        tx.put_base(intent.path, Base(content, seen, intent.target.recipe, racy=content.kind is not Kind.FOLDER))
+        base = Base(content, seen, intent.target.recipe, racy=content.kind is not Kind.FOLDER)
     else:
-        tx.put_base(intent.path, Base(content, _nowhere(content.kind), intent.target.recipe))
+        base = Base(content, _nowhere(content.kind), intent.target.recipe)
+    return partial(tx.put_base, intent.path, base)
 
 
-def _heal_removal(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> None:
+def _heal_removal(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> Note:
     assert intent.old is not None
-    if stage.inode(intent.stage) is not None:
-        if _is_persons(stage, intent) and commit.put_back(root, stage, intent.stage, intent.path):
-            return  # saved just before it was to be removed: it stands there again, for the next scan
-    else:
-        seen = root.lstat(intent.path)
-        if seen is not None and seen.inode == intent.old.stat.inode:
-            return  # it did not happen
+    out = stage.inode(intent.stage)
+    if (out is None or stage.sole_inode(intent.stage) == 0) and _stands(root, intent.path, intent.old.stat.inode):
+        if out == intent.old.stat.inode:
+            stage.drop(intent.stage)  # a second name that it was given; the first was still to go
+        return _nothing  # it did not happen
+    if out is not None and _is_persons(stage, intent) and commit.put_back(root, stage, intent.stage, intent.path):
+        return _nothing  # saved just before it was to be removed: it stands there again, for the next scan
     _clear_out(root, stage, trash, intent)
-    tx.put_base(intent.path, None)
+    return partial(tx.put_base, intent.path, None) if tx.base(intent.path) == intent.old else _nothing
+
+
+def _stands(root: Root, path: RelPath, inode: int) -> bool:
+    seen = root.lstat(path)
+    return seen is not None and seen.inode == inode
 
 
 def _is_persons(stage: Stage, intent: Intent) -> bool:
@@ -128,16 +156,30 @@ def _clear_out(root: Root, stage: Stage, trash: Trash, intent: Intent) -> None:
             trash.keep(stage, intent.stage, intent.path, content)
 
 
-def clean_stage(stage: Stage, trash: Trash, *, index_lost: bool, wanted: Callable[[], bool]) -> None:
+def clean_stage(
+    stage: Stage,
+    trash: Trash,
+    *,
+    index_lost: bool,
+    wanted: Callable[[], bool],
+    spared: Collection[str] = (),
+) -> None:
     """Drop what nobody needs from the stage. Only verified or partial downloads are ever dropped; anything else goes
     to the trash, for it may be a person's (F11).
 
     Args:
         index_lost: no intents are left to tell whose bytes these are.
         wanted: whether anything is still to be fetched (then partial downloads stay, to be resumed).
+        spared: names of which intents still speak.
     """
     keep_partials = not index_lost and wanted()
+    try:
+        stage.clear_asides(spared)
+    except PathBlocked as error:
+        log.warning("what an exchange held aside stays in the stage: %s", error)
     for name in stage.names():
+        if name in spared:
+            continue
         try:
             partial = _PARTIAL.fullmatch(name)
             if partial is not None and not index_lost:

@@ -36,7 +36,8 @@ from meerkat.node.claims import Claims
 from meerkat.node.hub import Hub
 from meerkat.node.ledger import Job
 from meerkat.node.losers import Losers
-from meerkat.node.place import Outcome, Placer
+from meerkat.node.place import Placer
+from meerkat.node.place_words import Outcome
 from meerkat.node.ports import View
 from meerkat.node.tasks import Tasks, until
 from meerkat.store.errors import IndexDamaged
@@ -140,6 +141,7 @@ class Inward:
                 continue
             self.working = True
             try:
+                await self._end_cut_off(self._claims.cut_off)
                 moved = True
                 while moved:
                     began = self._now()
@@ -156,6 +158,16 @@ class Inward:
         become due since may have been passed over: it is met in the next pass, which its delay brings about."""
         for path in [path for path, delay in self._delays.items() if delay.until <= began and self._is_idle(path)]:
             del self._delays[path]
+
+    async def _end_cut_off(self, paths: Iterable[RelPath]) -> None:
+        """What the disk refused half-way is ended first, where that is due."""
+        now = self._now()
+        due = [path for path in paths if path in self._claims.cut_off and self._is_due(path, now)]
+        if due:
+            self._note(await self._placer.end_cut_off(due))
+            for path in due:
+                if path not in self._claims.cut_off:
+                    self._delays.pop(path, None)
 
     async def _heal_settled(self) -> None:
         """A path that ceased to be pending while a step was at it may have got its trouble after that: no pass meets it
@@ -324,7 +336,8 @@ class Inward:
 
     async def _held(self, batch: list[Job], work: Callable[[list[Job]], Awaitable[list[Outcome]]]) -> bool:
         """Run a step with its paths claimed; those that somebody else has taken meanwhile are met again later."""
-        claimed = set(self._claims.take(job.path for job in batch))
+        await self._end_cut_off([job.path for job in batch])
+        claimed = set(self._claims.take(job.path for job in batch if job.path not in self._claims.cut_off))
         mine = [job for job in batch if job.path in claimed]
         self._passed_over.update(job.path for job in batch if job.path not in claimed)
         try:

@@ -26,7 +26,8 @@ from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.ledger import Job
-from meerkat.node.place import Outcome, blocked_at, stage_name
+from meerkat.node.place import stage_name
+from meerkat.node.place_words import Outcome, blocked_at
 from meerkat.node.ports import View
 from meerkat.node.transfer import Transfer
 
@@ -67,7 +68,7 @@ class Losers:
         for _ in range(COPY_NAMES_TRIED_MAX):
             siblings, base = await self._books.read(partial(_at, copy))
             seen = await self._in_thread(partial(self._root.lstat, copy))
-            if seen != (None if base is None else base.stat) or copy in self._claims:
+            if seen != (None if base is None else base.stat) or copy in self._claims or copy in self._claims.cut_off:
                 self._look_again([copy])
                 return [Outcome(job.path, later=True)]
             if is_kept(siblings, loser.content) or base is None or base.content == loser.content:

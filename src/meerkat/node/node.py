@@ -154,6 +154,7 @@ class Node:
         closing.push_async_callback(self.tasks.stop)
         self.books.on_trouble = self.hub.index_trouble
         self.claims = Claims()
+        self.claims.cut_off.update(self.opened.cut_off)
         self.registry = Registry(self.home.roster, self.identity, PoolId(self.home.config.pool))
         self.gossip = Gossip(node, self.books, self._heard_summary)
         self.holds = Holds(self.books, self.hub, enabled=self.home.holding(self.settings))

@@ -14,6 +14,7 @@ from meerkat.disk.trash import Trash
 from meerkat.model.dot import Author
 from meerkat.model.fault import Fault
 from meerkat.model.ids import NodeId
+from meerkat.model.path import RelPath
 from meerkat.node.heal import clean_stage, heal_intents
 from meerkat.node.home import Home
 from meerkat.node.ports import Tx
@@ -31,6 +32,7 @@ class Opened:
     Attributes:
         starts: how often a node has started on it, this one included.
         set_aside: where a damaged index was put, or empty.
+        cut_off: paths of commits that were cut off and cannot be ended yet.
         moved: under this identity the folder has been copied or moved to where it lies (once and for all: a copy that
             runs beside its original yields to it).
     """
@@ -40,6 +42,7 @@ class Opened:
     starts: int
     set_aside: str
     moved: bool = False
+    cut_off: tuple[RelPath, ...] = ()
 
 
 def open_index(home: Home, node: NodeId, root: Root, stage: Stage, trash: Trash) -> Opened:
@@ -71,13 +74,15 @@ def open_index(home: Home, node: NodeId, root: Root, stage: Stage, trash: Trash)
         recovering = bool(tx.meta("recovering"))
         moved = tx.meta("moved") == node.encode()
         tx.drop_aside(None)
+        left = tx.intents()
     # A new index has no intents, an older one not those that came after it: they cannot tell whose bytes are staged
     # (F11). Nothing is downloaded while recovering, so this holds for a start that takes a recovery up again, too.
-    clean_stage(stage, trash, index_lost=recovering, wanted=lambda: wanted)
+    spared = {intent.stage for intent in left}
+    clean_stage(stage, trash, index_lost=recovering, wanted=lambda: wanted, spared=spared)
     with index.write() as tx:
         seq = tx.context().get(tx.author(), 0)
     witness.testify(node, starts, seq, clean=False)
-    return Opened(index, witness, starts, set_aside, moved)
+    return Opened(index, witness, starts, set_aside, moved, tuple(intent.path for intent in left))
 
 
 def _settle_author(tx: Tx, node: NodeId, witness: Witness, *, is_new: bool) -> int:

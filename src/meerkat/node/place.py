@@ -8,9 +8,8 @@ came out is in the trash and the renames are durable before the index records th
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -32,35 +31,16 @@ from meerkat.model.version import Base, Content, Kind, Stat, Version
 from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
-from meerkat.node.heal import drop_leftovers
+from meerkat.node.heal import drop_leftovers, heal_at
 from meerkat.node.hub import Hub
 from meerkat.node.ledger import Job
+from meerkat.node.place_words import Done, Outcome, Staged, blocked_at
 from meerkat.node.ports import Intent, Tx
 from meerkat.node.transfer import Transfer, likely_holders
 
 log = logging.getLogger("meerkat.place")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a step ended for one path: done, blocked by a problem, or to be looked at again later."""
-
-    path: RelPath
-    problem: Problem | None = None
-    later: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A thing in the stage that is to go to a path, in place of `base`."""
-
-    path: RelPath
-    version: Version
-    base: Base | None
-    name: str
-    inode: int
 
 
 class Placer:
@@ -90,6 +70,7 @@ class Placer:
         self._look_again = look_again
         self._ignored = ignored
         self._counter = itertools.count()
+        self._exposed: dict[RelPath, Staged] = {}  # what is to be discarded, and could not be yet
         # by stage name: where it stood, and what was replaced there; None: it is a person's
         self._left: dict[str, tuple[RelPath, Content | None, Stat | None]] = {}
 
@@ -164,23 +145,54 @@ class Placer:
         ready = await self._books.write(lambda tx: self._intend(tx, staged))
         ready_paths = {each.path for each in ready}
         outcomes = [Outcome(each.path, later=True) for each in staged if each.path not in ready_paths]
-        placed, ended, exposed = await self._in_thread(partial(self._place_all, ready))
-        placed_paths = {path for path, _ in placed}
-        failed = [each.path for each in ready if each.path not in placed_paths]
-
-        def record(tx: Tx) -> None:
-            ledger.record_placed(tx, placed)
-            for path in failed:
-                tx.clear_intent(path)
-
-        await self._books.write(record)
-        if exposed:  # only now: a missing staged thing beside an intent would say that the exchange has happened (R9)
-            await self._in_thread(partial(self._discard_all, exposed))
+        done = await self._in_thread(partial(self._place_all, ready))
+        placed_paths = {path for path, _ in done.placed}
+        outcomes += await self._record(ready_paths, done)
+        if (
+            done.exposed
+        ):  # only now: a missing staged thing beside an intent would say that the exchange has happened (R9)
+            left = await self._in_thread(partial(self._discard_all, done.exposed))
+            self._claims.cut_off.update(left)
+            outcomes = [each for each in outcomes if each.path not in left]
+            outcomes += [blocked_at(path, problem) for path, problem in left.items()]
         for each in ready:
             if each.path in placed_paths:
                 kind = each.version.kind.name.lower()
                 self._hub.tell("file.applied", path=each.path, kind=kind, size=each.version.size)
-        return outcomes + ended
+        return outcomes
+
+    async def _record(
+        self, intended: Set[RelPath], done: Done, also: Callable[[Tx], None] = lambda tx: None
+    ) -> list[Outcome]:
+        """Note what stands now, and strike the intents of what has not happened. Where neither is sure, it is ended as
+        after a crash: now, or else later. Returns how each ended."""
+
+        def record(tx: Tx) -> dict[RelPath, Problem]:
+            ledger.record_placed(tx, done.placed)
+            for path in intended - {path for path, _ in done.placed} - done.unsure:
+                tx.clear_intent(path)
+            also(tx)
+            return heal_at(self._root, self._stage, self._trash, tx, done.unsure) if done.unsure else {}
+
+        left = await self._books.write(record)
+        self._claims.cut_off.update(left)
+        ended = [outcome for outcome in done.outcomes if outcome.path not in left]
+        return ended + [blocked_at(path, problem) for path, problem in left.items()]
+
+    async def end_cut_off(self, paths: Iterable[RelPath]) -> list[Outcome]:
+        """Try again to end what the disk refused half-way, at those of the paths that nobody works on; how it went."""
+        claimed = self._claims.take(path for path in paths if path in self._claims.cut_off)
+        if not claimed:
+            return []
+        try:
+            exposed = [self._exposed.pop(path) for path in claimed if path in self._exposed]
+            left = await self._in_thread(partial(self._discard_all, exposed))
+            left |= await self._books.write(partial(heal_at, self._root, self._stage, self._trash, paths=claimed))
+            self._claims.cut_off -= set(claimed) - left.keys()
+        finally:
+            self._claims.free(claimed)
+        self._look_again([path for path in claimed if path not in left])
+        return [blocked_at(path, problem) for path, problem in left.items()]
 
     def _intend(self, tx: Tx, staged: Sequence[Staged]) -> list[Staged]:
         """Those that the pool still wants there; an intent for each."""
@@ -193,18 +205,9 @@ class Placer:
                 ready.append(each)
         return ready
 
-    def _place_all(
-        self, ready: Sequence[Staged]
-    ) -> tuple[list[tuple[RelPath, Base | None]], list[Outcome], list[Staged]]:
-        """In a worker thread: the exchanges, then the folders' flush.
-
-        Returns:
-            what stands now, how each ended, and what stood at its path for a moment. Somebody may have opened that
-            there, and write to it later: it is to be discarded, and never used again.
-        """
-        placed: list[tuple[RelPath, Base | None]] = []
-        outcomes: list[Outcome] = []
-        exposed: list[Staged] = []
+    def _place_all(self, ready: Sequence[Staged]) -> Done:
+        """In a worker thread: the exchanges, then the folders' flush."""
+        done = Done()
         for each in ready:
             try:
                 result = commit.place(
@@ -213,24 +216,30 @@ class Placer:
                 if isinstance(result, Placed):
                     if result.old is not None and each.base is not None:
                         self.discard(result.old, each.path, each.base.content, each.base.stat)
-                    placed.append((each.path, result.base))
+                    done.placed.append((each.path, result.base))
+                elif self._stage.has_aside(each.name):
+                    done.unsure.add(each.path)
+                    result = Raced("the disk refused on the way")
                 elif isinstance(result, Raced) and result.exposed:
-                    exposed.append(each)
-                outcomes.append(self._outcome(each.path, result))
+                    done.exposed.append(each)
+                done.outcomes.append(self._outcome(each.path, result))
             except PathBlocked as error:
-                outcomes.append(blocked_at(each.path, error.problem))
-        return self._made_durable(placed), outcomes, exposed
+                if not self._stage.is_untouched(each.name, each.inode):
+                    done.unsure.add(each.path)
+                done.outcomes.append(blocked_at(each.path, error.problem))
+        self._make_durable(done)
+        return done
 
-    def _made_durable(self, done: list[tuple[RelPath, Base | None]]) -> list[tuple[RelPath, Base | None]]:
-        """What may be recorded. When the disk cannot say that the renames are durable, nothing is: the paths are looked
-        at, and what stands there is found to be what the pool wants."""
+    def _make_durable(self, done: Done) -> None:
+        """When the disk cannot say that the renames are durable, nothing is recorded: then it is not sure what a start
+        after a power loss would find, and the intents stay until it is."""
         try:
-            commit.sync_parents(self._root, [path for path, _ in done])
+            commit.sync_parents(self._root, [path for path, _ in done.placed])
         except PathBlocked as error:
             log.error("renames could not be made durable: %s", error)
-            self._look_again([path for path, _ in done])
-            return []
-        return done
+            done.unsure.update(path for path, _ in done.placed)
+            self._look_again([path for path, _ in done.placed])
+            done.placed.clear()
 
     def _outcome(self, path: RelPath, result: Placed | Raced | Occupied | Displaced) -> Outcome:
         match result:
@@ -247,9 +256,17 @@ class Placer:
                 self.rescue(name, path)
                 return Outcome(path, later=True)
 
-    def _discard_all(self, exposed: Sequence[Staged]) -> None:
+    def _discard_all(self, exposed: Sequence[Staged]) -> dict[RelPath, Problem]:
+        """In a worker thread. What the disk does not even let out of a download's name is tried again, and nothing is
+        staged there before: it would be used a second time."""
+        left: dict[RelPath, Problem] = {}
         for each in exposed:
-            self.discard(each.name, each.path, each.version.content)
+            try:
+                self.discard(each.name, each.path, each.version.content)
+            except PathBlocked as error:
+                left[each.path] = error.problem
+                self._exposed[each.path] = each
+        return left
 
     def discard(self, name: str, path: RelPath, content: Content, known: Stat | None = None) -> None:
         """What was replaced or removed on the pool's word goes to the trash; an empty folder just goes. The exchange
@@ -351,28 +368,20 @@ class Placer:
             return ready
 
         ready = await self._books.write(intend)
-        placed, outcomes = await self._in_thread(partial(self._remove_all, ready, names))
-        gone = {path: None for path, _ in placed}  # in the order of the removals
+        done = await self._in_thread(partial(self._remove_all, ready, names))
 
-        def record(tx: Tx) -> None:
-            ledger.record_placed(tx, placed)
-            for job in ready:
-                if job.path not in gone:
-                    tx.clear_intent(job.path)
-            for outcome in outcomes:
+        def let_stay(tx: Tx) -> None:
+            for outcome in done.outcomes:
                 if outcome.problem is not None and outcome.problem.reason is Reason.IGNORED_THERE:
                     ledger.let_stay(tx, outcome.path)
 
-        await self._books.write(record)
-        for path in gone:
+        outcomes = await self._record({job.path for job in ready}, done, let_stay)
+        for path, _ in done.placed:  # in the order of the removals
             self._hub.tell("file.applied", path=path, kind="deleted", size=0)
         return outcomes
 
-    def _remove_all(
-        self, ready: Sequence[Job], names: dict[RelPath, str]
-    ) -> tuple[list[tuple[RelPath, Base | None]], list[Outcome]]:
-        gone: list[tuple[RelPath, Base | None]] = []
-        outcomes: list[Outcome] = []
+    def _remove_all(self, ready: Sequence[Job], names: dict[RelPath, str]) -> Done:
+        done = Done()
         for job in ready:
             assert job.base is not None
             try:
@@ -386,10 +395,13 @@ class Placer:
                 outcome = self._outcome(job.path, result)
             except PathBlocked as error:
                 outcome = blocked_at(job.path, error.problem)
-            outcomes.append(outcome)
+                if not self._stage.is_untouched(names[job.path], None):
+                    done.unsure.add(job.path)
+            done.outcomes.append(outcome)
             if outcome.problem is None and not outcome.later:
-                gone.append((job.path, None))
-        return self._made_durable(gone), outcomes
+                done.placed.append((job.path, None))
+        self._make_durable(done)
+        return done
 
     def _occupied(self, path: RelPath, names: Sequence[str]) -> Outcome:
         """The folder there still holds something, so it stays for now; a person is told what for."""
@@ -425,8 +437,3 @@ def _version(job: Job) -> Version:
 def _hints(job: Job) -> tuple[NodeId, ...]:
     assert isinstance(job.step, Place)
     return likely_holders(job.step.dots)
-
-
-def blocked_at(path: RelPath, problem: Problem) -> Outcome:
-    """The hands say what is wrong, the engine knows with which path."""
-    return Outcome(path, Problem(path, problem.reason, problem.text, problem.hint))
