@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from bench.usage import Cost
+from .usage import Cost
 
-MEERKAT, RSYNC, RSYNC_FLUSHED, STREAM, STREAM_KEPT = (
-    "Meerkat",
-    "rsync",
-    "rsync --fsync",
-    "bare gRPC stream",
-    "the same, hashed and written",
-)
+MEERKAT = "Meerkat"
+SYNCTHING, SYNCTHING_DEFAULT = "Syncthing", "Syncthing, default delay"
+UNISON = "Unison, watching"
+RSYNC, RSYNC_FLUSHED = "rsync daemon", "rsync daemon, --fsync"
+STREAM, STREAM_KEPT = "bare gRPC stream", "the same, hashed and written"
+RIVALS = (SYNCTHING, SYNCTHING_DEFAULT, UNISON, RSYNC, RSYNC_FLUSHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +21,14 @@ class Options:
     Attributes:
         runs: repetitions where they are cheap.
         scale: 1 is the size that the tables speak of.
+        rivals: the programs to measure beside ours, where they are installed.
+        full: measure the hugest workloads at their whole size.
     """
 
     runs: int = 3
     scale: float = 1.0
+    rivals: frozenset[str] = frozenset({"syncthing", "unison", "rsync"})
+    full: bool = False
 
     def bytes(self, size: int) -> int:
         return max(64 * 1024, int(size * self.scale))
@@ -84,3 +87,8 @@ def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that `share` of all do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def median_of(values: Sequence[float]) -> float:
+    """The middle one."""
+    return median(values)

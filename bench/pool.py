@@ -1,38 +1,49 @@
-"""Real nodes for the bench: processes as people start them, real TLS on 127.0.0.1, real folders.
+"""Meerkat: processes as people start them, real TLS on 127.0.0.1, real folders.
 
 Invariant: whatever happens, the processes started here are ended, each by its own id, and their folder is removed.
 """
 
 import contextlib
-import shutil
+import os
 import signal
-import tempfile
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from bench.usage import Cost, Gauge, await_quiet
+from meerkat.cli import ask
 from meerkat.cli.demo import NAMES
 from meerkat.cli.demo_pool import DemoNode, DemoPool
+
+from .measure import MEERKAT
+from .network import Network
+from .team import Fill, TeamGauge
+from .usage import await_quiet
 
 
 class Pool:
     """Nodes that share a folder, the first of which founded the pool."""
 
-    def __init__(self, base: Path, count: int) -> None:
-        self.base = base
+    who = MEERKAT
+
+    def __init__(self, base: Path, network: Network, count: int, fill: Fill | None = None) -> None:
+        self.base, self.network = base, network
         self.outside = base / "outside"
         self.outside.mkdir()
-        self._pool = DemoPool(base, web=False)
-        self._messages = 0
+        program = [*network.words, sys.executable, "-m", "meerkat"]
+        self._pool = DemoPool(base, web=False, program=program)
         try:
-            for name in NAMES[:count]:
-                code = self._pool.ask(self._pool.nodes[0], "invite")["code"] if self._pool.nodes else None
-                self._pool.add(name, code)
+            for _ in range(count):
+                self.grow(fill)
             self.quiet()
         except BaseException:
             self.close()
             raise
+
+    def grow(self, fill: Fill | None = None) -> None:
+        """One more node: it founds the pool, or joins through the first, with what `fill` put into its folder."""
+        code = self._pool.ask(self._pool.nodes[0], "invite")["code"] if self._pool.nodes else None
+        self._pool.add(NAMES[len(self.nodes)], code, fill=fill)
 
     @property
     def nodes(self) -> list[DemoNode]:
@@ -46,69 +57,47 @@ class Pool:
     def pids(self) -> dict[str, int]:
         return {node.name: node.process.pid for node in self.nodes if node.process is not None}
 
+    def ask(self, number: int, verb: str, arguments: dict[str, Any] | None = None) -> Any:
+        """What a node answers over its control socket."""
+        with self._surroundings():
+            return ask.call(self.folders[number], verb, arguments or {})
+
+    @contextlib.contextmanager
+    def _surroundings(self) -> Iterator[None]:
+        """Sockets are looked for where the nodes have put them."""
+        before = dict(os.environ)
+        os.environ.update(self._pool.environment)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
     def quiet(self) -> None:
         """Wait until the nodes agree and rest."""
         for node in self.nodes:
-            self._pool.ask(node, "wait")
+            if node.process is not None:
+                self._pool.ask(node, "wait")
         await_quiet(self.pids)
 
-    def stop(self, node: DemoNode) -> None:
-        self._pool.stop(node, signal.SIGTERM)
+    def carry(self) -> None:
+        """It watches."""
 
-    def start(self, node: DemoNode) -> None:
-        self._pool.start(node)
+    def stop(self, number: int) -> None:
+        self._pool.stop(self.nodes[number], signal.SIGTERM)
 
-    def sent_bytes(self, node: DemoNode) -> int:
-        """Message bytes that a node has sent on its links since its start, as it says itself."""
-        return int(self._pool.ask(node, "status")["traffic"]["sent_bytes"])
+    def start(self, number: int) -> None:
+        self._pool.start(self.nodes[number])
 
-    def gauge(self) -> "PoolGauge":
-        """Begin to measure; the nodes should be quiet."""
-        return PoolGauge(self)
+    def sent(self) -> dict[str, int]:
+        return {
+            node.name: int(self.ask(number, "status")["traffic"]["sent_bytes"])
+            for number, node in enumerate(self.nodes)
+            if node.process is not None
+        }
+
+    def gauge(self) -> TeamGauge:
+        return TeamGauge(self)
 
     def close(self) -> None:
         self._pool.close()
-
-
-class PoolGauge:
-    """From the making until `read`: the caller's clock, and what all nodes cost until they rest again."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._sent = {node.name: pool.sent_bytes(node) for node in pool.nodes}
-        await_quiet(pool.pids)
-        self._gauge = Gauge(pool.pids)
-        self._start = time.monotonic()
-
-    def read(self) -> Cost:
-        """Call when the goal is reached."""
-        seconds = time.monotonic() - self._start
-        await_quiet(self._pool.pids)
-        cost = self._gauge.read(seconds)
-        cost.message_bytes = sum(self.sent().values())
-        return cost
-
-    def sent(self) -> dict[str, int]:
-        """Message bytes that each node has sent since the making."""
-        return {node.name: self._pool.sent_bytes(node) - self._sent[node.name] for node in self._pool.nodes}
-
-
-@contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder with a short name, because the paths of sockets are bounded."""
-    base = Path(tempfile.mkdtemp(prefix="mkb-"))
-    try:
-        yield base
-    finally:
-        shutil.rmtree(base, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def running(count: int) -> Iterator[Pool]:
-    """A pool of that many nodes in a temporary folder."""
-    with temporary_folder() as base:
-        pool = Pool(base, count)
-        try:
-            yield pool
-        finally:
-            pool.close()

@@ -1,33 +1,24 @@
-"""The table: who, how long, at what price, and the ratio to us, with the machine it was measured on."""
+"""The table: who, how long, at what price, and the ratio to us; for a terminal, for a file, for programs."""
 
-import json
-import os
-import platform
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
-from bench.content import creations_per_second
-from bench.measure import MEERKAT, Line, Options
-from bench.network import is_private
-from bench.rivals import has_rsync, rsync_version
+from .ledger import Ledger, Measured
+from .measure import MEERKAT, Line
+from .plot import comparison, growth
+from .targets import rows as target_rows
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
+RESULTS, COMPARISON, GROWTH = "RESULTS.md", "rivals.svg", "growth.svg"
 HEAD = ("work", "who", "s", "to ours", "wire", "CPU s", "peak MB", "runs", "more")
+TARGET_HEAD = ("work", "target", "ours", "rivals", "ratio", "met")
 
 
 def rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
-    """The table's rows; a rival without a run says that it is missing."""
+    """The table's rows, with how many times as long as we another took."""
     table: list[tuple[str, ...]] = []
-    ours: dict[str, float] = {}
+    ours = {line.what: line.seconds for line in lines if line.who == MEERKAT and line.seconds}
     for line in lines:
-        if line.who == MEERKAT and line.seconds:
-            ours[line.work + line.what] = line.seconds
-    for line in lines:
-        mine = ours.get(line.work + line.what)
-        seconds = line.seconds
+        mine, seconds = ours.get(line.what), line.seconds
         ratio = f"{seconds / mine:.2f}" if seconds and mine and line.who != MEERKAT else ""
         table.append(
             (
@@ -47,10 +38,11 @@ def rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
 
 def _seconds(line: Line) -> str:
     if line.seconds is None:
-        return "" if line.figures else "not installed"
+        return ""
     each = sorted(cost.seconds for cost in line.costs)
-    spread = f" ({each[0]:.2f}–{each[-1]:.2f})" if len(each) > 1 else ""
-    return f"{line.seconds:.3f}{spread}" if line.seconds < 1 else f"{line.seconds:.2f}{spread}"
+    digits = 3 if line.seconds < 1 else 2
+    spread = f" ({each[0]:.{digits}f}–{each[-1]:.{digits}f})" if len(each) > 1 else ""
+    return f"{line.seconds:.{digits}f}{spread}"
 
 
 def _wire(line: Line) -> str:
@@ -70,48 +62,21 @@ def _bytes(count: float) -> str:
 
 def _more(line: Line) -> str:
     parts = [
-        f"{name}: {value:,.1f}" if value < 1000 else f"{name}: {value:,.0f}" for name, value in line.figures.items()
+        f"{name}: {value:,.2f}" if value < 100 else f"{name}: {value:,.0f}" for name, value in line.figures.items()
     ]
     return "; ".join([*parts, line.remark] if line.remark else parts)
 
 
-def machine() -> list[str]:
-    """What the figures depend on."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    rivals = rsync_version() if has_rsync() else "rsync is not installed"
-    wire = "bytes of the interface, headers included" if is_private() else "the interface is shared, so none are told"
-    kernel = f"{platform.system()} {platform.release()}"
-    packages = ", ".join(f"{package} {version(package)}" for package in ("meerkat-sync", "grpcio", "blake3"))
-    return [
-        f"Date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        f"Machine: {os.cpu_count()} cores ({_processor()}), {memory:.0f} GiB, {kernel}",
-        f"Load of the machine at the end: {os.getloadavg()[0]:.1f}",
-        f"File system: {creations_per_second():,.0f} empty files made per second by one bare thread, at the end",
-        f"Versions: {packages}, Python {platform.python_version()}, {rivals}",
-        f"Wire: {wire}",
-    ]
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.machine()
-
-
-def as_text(lines: Sequence[Line]) -> str:
-    """For a terminal: one block a workload."""
+def as_text(ledger: Ledger) -> str:
+    """For a terminal: one block a piece of work."""
     out = []
     title = ""
-    for work, who, seconds, ratio, wire, cpu, peak, runs, more in rows(lines):
+    for work, who, seconds, ratio, wire, cpu, peak, runs, more in rows(ledger.lines):
         if work != title:
             title = work
             out.append(f"\n{work}")
         facts = [
-            f"{seconds} s" if seconds[:1].isdigit() else seconds,
+            f"{seconds} s" if seconds else "",
             f"{ratio} × ours" if ratio else "",
             wire,
             f"CPU s {cpu}" if cpu else "",
@@ -120,30 +85,71 @@ def as_text(lines: Sequence[Line]) -> str:
             more,
         ]
         out.append(f"  {who:<29} {'; '.join(fact for fact in facts if fact)}")
-    return "\n".join([*out, "", *machine()])
+    met = [f"  {' · '.join(cell for cell in row if cell)}" for row in target_rows(ledger.lines)]
+    if met:
+        out += ["\ntargets", *met]
+    for measured in list(ledger.works.values())[-1:]:
+        out += ["", *measured.machine, ", ".join(measured.versions), f"load of the machine: {measured.load}"]
+    return "\n".join(out)
 
 
-def as_markdown(lines: Sequence[Line], options: Options) -> str:
-    def row(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def as_json(ledger: Ledger) -> str:
+    return ledger.as_json()
 
+
+def write_report(folder: Path, ledger: Ledger) -> None:
+    """Table, plots and the figures they are made of."""
+    ledger.save(folder)
+    drawn = {COMPARISON: comparison(ledger.lines), GROWTH: growth(ledger.lines)}
+    for name, picture in drawn.items():
+        if picture is not None:
+            (folder / name).write_text(picture, "utf-8")
+    (folder / RESULTS).write_text(as_markdown(ledger, [name for name, it in drawn.items() if it is not None]), "utf-8")
+
+
+def as_markdown(ledger: Ledger, pictures: Sequence[str] = ()) -> str:
+    works = list(ledger.works.values())
     return "\n".join(
         [
             "# Measured",
             "",
-            "Written by `python -m bench --write`. Seconds are medians (with the lowest and highest run), processor",
-            "time and peak memory are per process, and all content was read again and compared at the end. The column",
-            f"*to ours* says how many times as long a rival took. Scale {options.scale:g}.",
+            "Written by `meerkat bench --write`; [docs/performance.md](../docs/performance.md) tells how to read it.",
+            "All take turns in one call. Seconds are medians (with the lowest and highest run), a ratio above 1 says",
+            "that the rival takes longer or spends more, and all content was read again and compared at the end.",
             "",
-            *(f"- {fact}" for fact in machine()),
+            *(f"- {each}" for each in _circumstances(works)),
             "",
-            row(HEAD),
-            row("---" for _ in HEAD),
-            *(row(each) for each in rows(lines)),
+            "## Targets",
+            "",
+            *_table(TARGET_HEAD, target_rows(ledger.lines)),
+            "",
+            *(f"![{name.partition('.')[0]}]({name})\n" for name in pictures),
+            "## Everything",
+            "",
+            "Processor time and peak memory are per process.",
+            "",
+            *_table(HEAD, rows(ledger.lines)),
+            "",
+            "## When",
+            "",
+            *_table(
+                ("workload", "at", "scale", "load of the machine"),
+                ((each.work, each.at, f"{each.scale:g}", f"{each.load}") for each in works),
+            ),
             "",
         ]
     )
 
 
-def as_json(lines: Sequence[Line]) -> str:
-    return json.dumps([asdict(line) for line in lines])
+def _circumstances(works: Sequence[Measured]) -> list[str]:
+    """Every machine and every set of versions that the figures come from, once."""
+    found = [line for each in works for line in (each.machine[0], each.machine[2], ", ".join(each.versions))]
+    rates = [each.machine[1] for each in works]
+    return list(dict.fromkeys([*found, rates[-1]] if rates else found))
+
+
+def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    def row(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return [row(head), row("---" for _ in head), *(row(each) for each in body)]

@@ -1,4 +1,4 @@
-"""What processes cost: processor seconds and peak memory from /proc, bytes from the interface."""
+"""What processes cost: processor seconds and peak memory from /proc, bytes from the interface of their network."""
 
 import os
 import time
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.network import bytes_on_the_wire
+from .network import Network
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 RESET_PEAK = "5"  # proc(5), clear_refs: the peak begins anew at what is resident now
@@ -27,18 +27,34 @@ class Cost:
 
 
 def cpu_ticks(pid: int, *, ended_children: bool = False) -> int:
-    """Ticks of processor time that a process has used, its threads included; or that its ended children have."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """Ticks of processor time that a process has used, its threads included; or that its ended children have. Nought
+    for one that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
     user, system = fields[13:15] if ended_children else fields[11:13]
     return int(user) + int(system)
 
 
 def memory_bytes(pid: int, what: str) -> int:
-    """`VmRSS` (resident now) or `VmHWM` (at its peak)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+    """`VmRSS` (resident now) or `VmHWM` (at its peak); nought for a process that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    for line in lines:
         if line.startswith(f"{what}:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def reset_peak(pid: int) -> None:
+    """Let the peak of a process's memory begin anew; where that is not permitted it is that of the whole life."""
+    try:
+        Path(f"/proc/{pid}/clear_refs").write_text(RESET_PEAK)
+    except OSError:
+        pass
 
 
 class Gauge:
@@ -46,21 +62,20 @@ class Gauge:
 
     Args:
         pids: the processes to watch, by name.
+        network: where they run.
     """
 
-    def __init__(self, pids: Mapping[str, int]) -> None:
+    def __init__(self, pids: Mapping[str, int], network: Network) -> None:
         self._pids = dict(pids)
+        self._network = network
         for pid in self._pids.values():
-            try:
-                Path(f"/proc/{pid}/clear_refs").write_text(RESET_PEAK)
-            except OSError:
-                pass  # then the peak is that of the whole life
+            reset_peak(pid)
         self._ticks = {name: cpu_ticks(pid) for name, pid in self._pids.items()}
-        self._wire = bytes_on_the_wire()
+        self._wire = network.carried()
 
     def read(self, seconds: float) -> Cost:
         """The cost since the making, with the time that the caller has measured."""
-        wire = bytes_on_the_wire()
+        wire = self._network.carried()
         return Cost(
             seconds,
             {name: (cpu_ticks(pid) - self._ticks[name]) / TICKS_PER_S for name, pid in self._pids.items()},
@@ -69,11 +84,11 @@ class Gauge:
         )
 
 
-def await_quiet(pids: Mapping[str, int]) -> None:
+def await_quiet(pids: Mapping[str, int], window_s: float = QUIET_WINDOW_S) -> None:
     """Wait until the processes do next to nothing, so that a run pays for its own work and for no other's."""
     deadline = time.monotonic() + QUIET_WAIT_S_MAX
     while time.monotonic() < deadline:
         before = {pid: cpu_ticks(pid) for pid in pids.values()}
-        time.sleep(QUIET_WINDOW_S)
+        time.sleep(window_s)
         if all(cpu_ticks(pid) - ticks <= QUIET_TICKS_MAX for pid, ticks in before.items()):
             return

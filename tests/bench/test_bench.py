@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,13 +23,18 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def measured(*words: str) -> dict[str, dict[str, Any]]:
+    """The lines of one workload, by who did it."""
+    done = bench(*words, "--runs", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    (work,) = json.loads(done.stdout)
+    return {line["who"]: line for line in work["lines"]}
+
+
 @pytest.mark.e2e
 def test_a_tiny_workload_is_measured() -> None:
     """Real nodes do the work, their content is compared, and the line holds time and the price of each process."""
-    done = bench("small", "--scale", "0.002", "--runs", "1", "--json")
-    assert done.returncode == 0, done.stderr
-    lines = {line["who"]: line for line in json.loads(done.stdout)}
-    (cost,) = lines["Meerkat"]["costs"]
+    (cost,) = measured("small", "--scale", "0.002", "--rivals", "none")["Meerkat"]["costs"]
     assert set(cost["cpu_s"]) == {"ada", "ben"}
     assert all(peak > 0 for peak in cost["peak_bytes"].values())
     assert cost["message_bytes"] > 20 * 4096
@@ -37,9 +43,7 @@ def test_a_tiny_workload_is_measured() -> None:
 @pytest.mark.e2e
 def test_the_bare_stream_moves_all_bytes() -> None:
     """The ceiling beside which our figures stand has moved the same file."""
-    done = bench("big", "--scale", "0.001", "--runs", "1", "--json")
-    assert done.returncode == 0, done.stderr
-    lines = {line["who"]: line for line in json.loads(done.stdout)}
+    lines = measured("big", "--scale", "0.001", "--rivals", "none")
     assert len(lines["bare gRPC stream"]["costs"]) == 1
     assert lines["bare gRPC stream"]["what"] == lines["Meerkat"]["what"]
 
@@ -47,8 +51,9 @@ def test_the_bare_stream_moves_all_bytes() -> None:
 def test_the_help_lists_every_workload() -> None:
     """Whoever asks for help sees what there is, and a misspelt workload is refused before anything runs."""
     shown = bench("--help").stdout
-    for name in ("big", "small", "latency", "latency5", "edit", "rename", "fanout", "idle", "restart", "store"):
+    for name in ("big", "small", "latency", "latency5", "busy", "edit", "rename", "move", "fanout", "idle", "restart"):
         assert f"  {name} " in shown
-    refused = bench("smal")
-    assert refused.returncode == 2
-    assert "smal" in refused.stderr
+    for words in (["smal"], ["small", "--rivals", "rsyn"]):
+        refused = bench(*words)
+        assert refused.returncode == 2
+        assert words[-1] in refused.stderr

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,16 @@ class DemoPool:
             path.mkdir(mode=0o700)
             self.environment[variable] = str(path)
 
-    def add(self, name: str, code: str | None = None) -> DemoNode:
-        """Make a folder and start its node, founding a pool or joining with `code`."""
+    def add(self, name: str, code: str | None = None, fill: Callable[[Path], None] | None = None) -> DemoNode:
+        """Make a folder and start its node, founding a pool or joining with `code`. What `fill` puts into the folder
+        is there before."""
         folder = self.base / name
         folder.mkdir()
+        if fill is not None:
+            fill(folder)
         node = DemoNode(name, folder, self.base / f"{name}.log")
         self.nodes.append(node)
-        words = ["up", str(folder)] if code is None else ["join", "-", str(folder)]
+        words = ["up", str(folder)] if code is None else ["join", "-", str(folder), "--merge"]
         self._start(node, [*words, "--name", name, "--listen", "127.0.0.1:0"], code)
         return node
 

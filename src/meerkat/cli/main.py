@@ -46,6 +46,7 @@ COMMANDS = {
     ),
     "down": Lazy("Run", "meerkat.cli.stop:down", "Stop the node of a folder; it stays a member."),
     "demo": Lazy("Run", "meerkat.cli.demo:demo", "Watch a whole pool at work on this machine."),
+    "bench": Lazy("Run", "meerkat.cli.bench:bench", "Measure this build on this machine, others beside it."),
     "completion": Lazy("Configure", "meerkat.cli.about:completion", "Print the completion script of a shell."),
     "version": Lazy("Configure", "meerkat.cli.about:version", "Print the versions of program and protocol."),
 }
