@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from node_rooms import Rooms, file_version, path, tombstone
+from node_rooms import Rooms, file_version, path, tombstone, until
 
+from meerkat.core.plan import Settled
+from meerkat.core.resolve import copy_path
 from meerkat.model.fault import Fault
 from meerkat.model.problem import Reason
-from meerkat.model.version import Kind
+from meerkat.model.version import Kind, Version
 
 COUNT = 30
 
@@ -87,6 +89,79 @@ def test_rejected_deletions_are_to_be_put_down_again(tmp_path: Path) -> None:
         assert ada.books.context == before
         assert await ada.books.read(lambda view: view.pending_count()) == COUNT + 1
         assert ada.hub.blocked() == []
+
+    run(tmp_path, scene)
+
+
+def test_a_node_is_judged_by_what_it_had(tmp_path: Path) -> None:
+    """One that has fetched little of a large pool yet, and is emptied, tells nobody to delete even that little."""
+
+    async def scene(ada: Rooms) -> None:
+        for number in range(5 * COUNT):
+            await ada.told(f"far/{number}", file_version(b"not here yet %d" % number))
+        before = dict(ada.books.context)
+        await lose(ada)
+        assert ada.books.context == before
+        (hold,) = await ada.holds.listed()
+        assert (hold["paths"], hold["total"]) == (COUNT + 1, COUNT)
+
+    run(tmp_path, scene)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_what_stands_in_the_place_of_a_held_folder_waits_with_it(tmp_path: Path, allowed: bool) -> None:
+    """A link where the folder stood (it was moved to a larger disk): nobody is told before a person has said what is
+    to be. Allowed, it stands there and nothing else; rejected, the folder does, and it lies beside."""
+
+    async def scene(ada: Rooms) -> None:
+        before = dict(ada.books.context)
+        shutil.rmtree(ada.folder / "d")
+        (ada.folder / "d").symlink_to("/elsewhere")
+        for _ in range(2):
+            await ada.scan()
+            assert ada.books.context == before
+        (hold,) = await ada.holds.listed()
+        assert hold["paths"] == COUNT + 1
+        number = int(str(hold["id"]))
+        if allowed:
+            await ada.holds.allow(number)
+            assert [version.target for version in await ada.living("d")] == ["/elsewhere"]
+            assert await living(ada) == 1
+            assert (await ada.job("d")).step == Settled()
+            return
+        await ada.holds.reject(number)
+        ada.books.on_written(ada.inward.wake)
+        running = ada.tasks.spawn("outward", ada.outward.run()), ada.tasks.spawn("inward", ada.inward.run())
+        ada.inward.wake()
+        copy = copy_path(path("d"), Version(Kind.SYMLINK, target="/elsewhere").content)
+        await until("the link has a name of its own", (ada.folder / copy).is_symlink)
+        await until("the folder is back", (ada.folder / "d").is_dir)
+        for each in running:
+            each.cancel()
+        assert {version.kind for version in await ada.living("d")} == {Kind.FOLDER}
+        assert await living(ada) == COUNT + 1
+
+    run(tmp_path, scene)
+
+
+def test_a_folder_that_is_back_for_its_replacement_leaves_the_hold(tmp_path: Path) -> None:
+    """What is in it is held until it is there again as well."""
+
+    async def scene(ada: Rooms) -> None:
+        shutil.rmtree(ada.folder / "d")
+        ada.put("d", b"a file")
+        await ada.scan()
+        (ada.folder / "d").unlink()
+        ada.put("d/00", b"file 0")
+        await ada.scan()
+        (hold,) = await ada.holds.listed()
+        assert hold["paths"] == COUNT - 1
+        assert await living(ada) == COUNT
+        for number in range(COUNT):
+            ada.put(f"d/{number:02}", b"file %d" % number)
+        await ada.scan()
+        assert await ada.holds.listed() == []
+        assert await living(ada) == COUNT
 
     run(tmp_path, scene)
 

@@ -14,7 +14,7 @@ from meerkat.core.hold import Gathering, is_mass
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.index import Hold
 from meerkat.model.limits import HELD_PAGE_PATHS
-from meerkat.model.path import RelPath, tree_key
+from meerkat.model.path import RelPath, is_below, tree_key
 from meerkat.model.problem import Problem, Reason
 from meerkat.model.version import Kind
 from meerkat.node import ledger
@@ -43,7 +43,7 @@ class Holds:
         self._hub = hub
         self._enabled = enabled
         self._gathering = Gathering()
-        self._replaced: set[RelPath] = set()  # among what is gathered: no deletion itself, so never held
+        self._replaced: set[RelPath] = set()  # among what is gathered: where something else stands now
         self._shown: set[int] = set()
         self._held_files = 0
         self.look: Callable[[list[RelPath]], Awaitable[None]]
@@ -89,14 +89,18 @@ class Holds:
         moved = await self._books.read(partial(_moved, gone))
         told = self._gathering.told(self._now())
         lost = [path for path, is_file in gone.items() if is_file and path not in moved]
-        files = self._books.files - len(moved)
-        if is_mass(len(lost), told, files - self._held_files):
+        files = await self._books.read(partial(_files_before, len(lost) + told, len(moved) + self._held_files))
+        files = min(files, self._books.files - len(moved) - self._held_files)
+        if is_mass(len(lost), told, files):
             held = [path for path in gone if path not in moved and path not in replaced]
+            # What stands where a folder of these stood waits as well: told now, it would lose to what is in that.
+            held += [top for top in replaced if any(is_below(path, top) for path in held)]
             number = await self._books.write(lambda tx: tx.open_hold(sorted(held, key=tree_key), files + told))
             log.warning("%d of %d files are gone: held until a person agrees (hold %d)", len(lost), files, number)
             self._hub.tell("hold.opened", id=number, files=len(lost), total=files + told)
             await self.refresh()
-            gone = {path: is_file for path, is_file in gone.items() if path in moved or path in replaced}
+            kept = set(held)
+            gone = {path: is_file for path, is_file in gone.items() if path not in kept}
         else:
             self._gathering.tell(lost, self._now())
         await self._look_at(list(gone))
@@ -215,6 +219,17 @@ def _overview(view: View) -> tuple[list[tuple[Hold, RelPath]], int]:
         found.append((hold, _common(paths)))
         files += sum((base := view.base(path)) is not None and base.content.kind is not Kind.FOLDER for path in paths)
     return found, files
+
+
+def _files_before(gone: int, apart: int, view: View) -> int:
+    """How many files this disk had: while it is still fetching, or ignores much, fewer than the pool. As many are
+    counted as tell whether those that are gone are most of them.
+
+    Args:
+        gone: files that are gone.
+        apart: files that do not count, though they are known here.
+    """
+    return view.files_here(2 * gone + apart + 1) - apart
 
 
 def _release(paths: Sequence[RelPath], tx: Tx) -> None:

@@ -18,7 +18,7 @@ from meerkat.disk.scan import Sight
 from meerkat.model.dot import Author, Dot, Vector, knows
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import LOOK_AHEAD_PATHS
-from meerkat.model.path import ROOT, RelPath, ancestors, tree_key
+from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
 from meerkat.model.recipe import Recipe
 from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Version
 from meerkat.node.opening import new_author
@@ -154,7 +154,9 @@ def _still_held(tx: Tx, path: RelPath, have: Base | None) -> bool:
     """What a look at a held path means: gone as before, or it is over. It is, too, when the pool has replaced what
     stood there: an edit beats a deletion that nobody was told of, and another's deletion ends the question. An edit by
     somebody who had not seen what stood there is no answer to it, and waits with it: put down now, it would leave the
-    other content a loser on no disk, neither deleted nor to be had, for which everybody would wait."""
+    other content a loser on no disk, neither deleted nor to be had, for which everybody would wait.
+
+    A file or a link where a held folder stood waits with what was in that: told now, it would lose to it."""
     if have is None:
         step, base = step_at(tx, path)
         if isinstance(step, Settled):
@@ -167,6 +169,8 @@ def _still_held(tx: Tx, path: RelPath, have: Base | None) -> bool:
         for each in over:
             tx.put_base(each, None)
             refresh(tx, each)
+        return True
+    if have.content.kind is not Kind.FOLDER and any(is_below(each, path) for each in tx.held(None, path, 1)):
         return True
     tx.release_held([path])
     return False

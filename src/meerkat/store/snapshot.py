@@ -256,6 +256,11 @@ class Snapshot:
     def base(self, path: RelPath) -> Base | None:
         return self._base(tree_key(path))
 
+    def files_here(self, limit: int) -> int:
+        """How many files and links have a base; no more than `limit` are counted."""
+        ((count,),) = self._rows("SELECT count(*) FROM (SELECT 1 FROM base WHERE kind IN (1, 3) LIMIT ?)", (limit,))
+        return int(count)
+
     def has_base_below(self, path: RelPath) -> bool:
         return bool(self._rows(_BASE_BELOW, _below(path)))
 
