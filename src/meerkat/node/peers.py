@@ -371,8 +371,8 @@ class Peers:
             source.doubted = True
         hearer = Hearer(node, connection.link, dict(hello.context))
         work = [
-            self._tasks.spawn(f"index {node}", until_lost(self._puller.attend(source))),
-            self._tasks.spawn(f"carry {node}", until_lost(self._asking.attend(node, connection.carry))),
+            self._tasks.spawn(f"index {node}", until_lost(self._puller.attend, source)),
+            self._tasks.spawn(f"carry {node}", until_lost(self._asking.attend, node, connection.carry)),
             self._tasks.spawn(f"tell {node}", self._gossip.attend(hearer)),
         ]
         log.info("link with %s (%s) stands", self._registry.name_of(node), node)

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, ParamSpec
 
 from meerkat.model.fault import Fault
 from meerkat.model.frame import LinkLost
 
 log = logging.getLogger("meerkat.tasks")
+
+P = ParamSpec("P")
 
 
 async def until(event: asyncio.Event, timeout_s: float | None) -> None:
@@ -21,10 +23,11 @@ async def until(event: asyncio.Event, timeout_s: float | None) -> None:
         pass
 
 
-async def until_lost(work: Coroutine[object, object, None]) -> None:
-    """Work on a link; that the link is lost is its ordinary end."""
+async def until_lost(attend: Callable[P, Awaitable[None]], *args: P.args, **named: P.kwargs) -> None:
+    """Attend to a link; that the link is lost is its ordinary end. (Not a coroutine, which nobody would await where the
+    task is cancelled before it begins.)"""
     try:
-        await work
+        await attend(*args, **named)
     except LinkLost:
         pass
 
