@@ -97,9 +97,9 @@ def test_a_new_small_file_needs_no_question(tmp_path: Path, monkeypatch: pytest.
     asked: list[int] = []
     honest = Asking.pieces
 
-    async def pieces(self: Asking, wants: object) -> object:
+    async def pieces(self: Asking, *what: object) -> object:
         asked.append(1)
-        return await honest(self, wants)  # type: ignore[arg-type]
+        return await honest(self, *what)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Asking, "pieces", pieces)
 
