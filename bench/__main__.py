@@ -5,18 +5,28 @@ done right, is worth nothing.
 """
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
+from types import FrameType
 
 from .arguments import parse
 from .ledger import Ledger, Measured
 from .report import as_json, as_text, write_report
 from .workloads import WORKLOADS
 
+INTERRUPTED = 130
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
 
 def main(words: list[str]) -> int:
     parsed = parse(words)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)  # so that every process that was started is ended
     os.environ["GRPC_VERBOSITY"] = "NONE"
     tempfile.tempdir = parsed.folder
     now = Ledger()
@@ -37,4 +47,7 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

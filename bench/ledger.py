@@ -14,6 +14,7 @@ from typing import Any
 from .content import creations_per_second
 from .measure import Line, Options
 from .network import can_be_private
+from .scale import SCALED, SCALED_WORKS
 from .teams import versions
 from .usage import Cost
 
@@ -27,6 +28,7 @@ class Measured:
 
     Attributes:
         at: when it ended.
+        scale: 1 is the size that the workload's target speaks of.
         load: of the machine over the last five minutes, the workload's own included.
         machine: cores, memory, kernel, file system.
         versions: ours, and the rivals'.
@@ -45,7 +47,8 @@ class Measured:
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         packages = [f"{package} {version(package)}" for package in PACKAGES]
         known = [*packages, f"Python {platform.python_version()}", *versions()]
-        return cls(work, list(lines), at, options.scale, round(os.getloadavg()[1], 1), machine(), known)
+        scale = options.scale * (SCALED if work in SCALED_WORKS and not options.full else 1.0)
+        return cls(work, list(lines), at, scale, round(os.getloadavg()[1], 1), machine(), known)
 
 
 class Ledger:
@@ -60,6 +63,10 @@ class Ledger:
     @property
     def lines(self) -> list[Line]:
         return [line for measured in self.works.values() for line in measured.lines]
+
+    @property
+    def scales(self) -> dict[str, float]:
+        return {work: measured.scale for work, measured in self.works.items()}
 
     def joined(self, newer: "Ledger") -> "Ledger":
         """This one, with what the newer one has measured again."""

@@ -85,7 +85,7 @@ def as_text(ledger: Ledger) -> str:
             more,
         ]
         out.append(f"  {who:<29} {'; '.join(fact for fact in facts if fact)}")
-    met = [f"  {' · '.join(cell for cell in row if cell)}" for row in target_rows(ledger.lines)]
+    met = [f"  {' · '.join(cell for cell in row if cell)}" for row in target_rows(ledger.lines, ledger.scales)]
     if met:
         out += ["\ntargets", *met]
     for measured in list(ledger.works.values())[-1:]:
@@ -121,7 +121,7 @@ def as_markdown(ledger: Ledger, pictures: Sequence[str] = ()) -> str:
             "",
             "## Targets",
             "",
-            *_table(TARGET_HEAD, target_rows(ledger.lines)),
+            *_table(TARGET_HEAD, target_rows(ledger.lines, ledger.scales)),
             "",
             *(f"![{name.partition('.')[0]}]({name})\n" for name in pictures),
             "## Everything",

@@ -16,7 +16,7 @@ from .usage import Cost, memory_bytes, reset_peak
 
 FILES, FILE_BYTES = 1_000_000, 256
 HUGE_BYTES = 20 * 1024 * MIB
-SCALED = 0.1
+SCALED, SCALED_WORKS = 0.1, ("million", "huge")
 VERIFIED_FILES_MAX = 20_000
 POLL_S, TIMEOUT_S = 0.1, 1800.0
 SEED = 13

@@ -3,7 +3,7 @@
 A bound is a number of the figure's unit, or a share of a rival's figure in the same run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .measure import (
@@ -108,12 +108,18 @@ TARGETS = (
 ORDER = (SYNCTHING, SYNCTHING_DEFAULT, UNISON, RSYNC, RSYNC_FLUSHED, STREAM, STREAM_KEPT)
 
 
-def rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
-    """Work, target, ours, the rivals', the ratio of each to ours, and whether it is met."""
-    return [row for target in TARGETS for row in _rows(target, lines)]
+SIZELESS = ("latency", "latency5")
+"""Workloads in which the scale changes how often something is done, and nothing else."""
 
 
-def _rows(target: Target, lines: Sequence[Line]) -> list[tuple[str, ...]]:
+def rows(lines: Sequence[Line], scales: Mapping[str, float]) -> list[tuple[str, ...]]:
+    """Work, target, ours, the rivals', the ratio of each to ours, and whether it is met: at another size than the
+    target speaks of, that is said."""
+    return [row for target in TARGETS for row in _rows(target, lines, scales.get(target.work, 1.0))]
+
+
+def _rows(target: Target, lines: Sequence[Line], scale: float) -> list[tuple[str, ...]]:
+    sized = f", at {scale:g} of the size" if scale != 1 and target.work not in SIZELESS else ""
     fitting = [line for line in lines if line.work == target.work and target.part in line.what]
     found: list[tuple[str, ...]] = []
     for what in dict.fromkeys(line.what for line in fitting):
@@ -129,7 +135,7 @@ def _rows(target: Target, lines: Sequence[Line]) -> list[tuple[str, ...]]:
                 f"{_number(ours)} {target.unit}",
                 "; ".join(f"{who} {_number(value)}" for who, value in others.items()),
                 "; ".join(f"{who} {value / ours:.2f}" for who, value in others.items() if ours > 0),
-                _verdict(target, ours, figures),
+                _verdict(target, ours, figures) + sized,
             )
         )
     return found

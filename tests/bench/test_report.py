@@ -38,20 +38,21 @@ def test_a_target_may_be_a_rival_or_a_number() -> None:
     """Against rsync we must be no slower; against a bound no higher; and without the rival nobody knows."""
     faster = [line(MEERKAT, 1.0), line(RSYNC, 1.5)]
     slower = [line(MEERKAT, 2.0), line(RSYNC, 1.5)]
-    assert [row[-1] for row in target_rows(faster)] == ["yes"]
-    assert [row[-1] for row in target_rows(slower)] == ["no"]
-    assert [row[-1] for row in target_rows([line(MEERKAT, 2.0)])] == ["?"]
+    assert [row[-1] for row in target_rows(faster, {})] == ["yes"]
+    assert [row[-1] for row in target_rows(slower, {})] == ["no"]
+    assert [row[-1] for row in target_rows([line(MEERKAT, 2.0)], {})] == ["?"]
+    assert [row[-1] for row in target_rows(faster, {"small": 0.1})] == ["yes, at 0.1 of the size"]
     quick = Line("latency", "a new file", MEERKAT, figures={"p50 ms": 9.0, "p95 ms": 51.0})
-    assert [row[-1] for row in target_rows([quick])] == ["yes", "no"]
+    assert [row[-1] for row in target_rows([quick], {})] == ["yes", "no"]
     rate = Line("million", "files", MEERKAT, figures={"files looked at again a second": 59_999.0})
-    assert [row[-1] for row in target_rows([rate])] == ["no"]
+    assert [row[-1] for row in target_rows([rate], {})] == ["no"]
 
 
 def test_content_is_taken_from_the_wire_that_changed_files_cost() -> None:
     """A thousand changed files of 1 KiB are content; what the target bounds is the rest."""
     what = "back with 100,000 files, 1,000 of them changed meanwhile"
     away = Line("restart", what, MEERKAT, [Cost(1.0, wire_bytes=1_024_000 + 150_000)])
-    assert [row[2] for row in target_rows([away])][1] == "150 kB beyond content"
+    assert [row[2] for row in target_rows([away], {})][1] == "150 kB beyond content"
 
 
 def test_every_target_is_of_a_workload_that_exists() -> None:
