@@ -30,9 +30,9 @@ COLOURS = {
     STREAM: "#cc79a7",
     STREAM_KEPT: "#e6bcd3",
 }
-WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 960, 26, 360, 24, 76, 44
+WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 1040, 26, 440, 24, 76, 44
 RADIUS = 5
-PANEL_WIDTH, PANEL_HEIGHT, GAP = 280, 230, 44
+PANEL_WIDTH, PANEL_HEIGHT, GAP = 280, 230, 60
 INK, FAINT, GRID = "#222222", "#666666", "#dddddd"
 FIGURES = ("busy", "latency", "latency5")
 """Workloads whose median is what a reader asks for, not the time of the whole."""
@@ -104,7 +104,7 @@ def growth(lines: Sequence[Line]) -> str | None:
         for title, work, unit in (
             ("4 KiB files, two nodes", FILES_WORK, 1.0),
             ("MiB in one file, two nodes", BYTES_WORK, 1.0 / (1 << 20)),
-            ("nodes, 64 MiB to all; a new 1 KiB file", NODES_WORK, 1.0),
+            ("nodes: a large file to all, and a new small one", NODES_WORK, 1.0),
         )
         if (series := _series(lines, work, unit))
     ]
@@ -147,13 +147,17 @@ def _panel(title: str, series: Series, left: float, top: float) -> list[str]:
         parts.append(_line(left, up(tick), right, up(tick), GRID))
         parts.append(_text(left - 6, up(tick) + 4, f"{tick:g}", anchor="end", colour=FAINT))
     for x in sorted({x for x, _ in points}):
-        parts.append(_text(across(x), bottom + 18, f"{x:,.4g}", anchor="middle", colour=FAINT))
+        parts.append(_text(across(x), bottom + 18, _short(x), anchor="middle", colour=FAINT))
     for name, each in series.items():
         colour = SERIES_COLOURS[name]
         placed = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in sorted(each))
         parts.append(f'<polyline points="{placed}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts += [_dot(across(x), up(y), colour, f"{name}: {y:.3g} s at {x:,.4g}") for x, y in each]
+        parts += [_dot(across(x), up(y), colour, f"{name}: {y:.3g} s at {_short(x)}") for x, y in each]
     return parts
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _legend(names: Iterable[str], left: float, y: float) -> Iterator[str]:

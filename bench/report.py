@@ -9,31 +9,35 @@ from .plot import comparison, growth
 from .targets import rows as target_rows
 
 RESULTS, COMPARISON, GROWTH = "RESULTS.md", "rivals.svg", "growth.svg"
-HEAD = ("work", "who", "s", "to ours", "wire", "CPU s", "peak MB", "runs", "more")
+HEAD = ("work", "who", "s", "to ours", "wire", "CPU s", "to ours", "peak MB", "runs", "more")
 TARGET_HEAD = ("work", "target", "ours", "rivals", "ratio", "met")
 
 
 def rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
-    """The table's rows, with how many times as long as we another took."""
+    """The table's rows, with how many times our time and our processor time another took."""
     table: list[tuple[str, ...]] = []
-    ours = {line.what: line.seconds for line in lines if line.who == MEERKAT and line.seconds}
+    ours = {(line.work, line.what): line for line in lines if line.who == MEERKAT}
     for line in lines:
-        mine, seconds = ours.get(line.what), line.seconds
-        ratio = f"{seconds / mine:.2f}" if seconds and mine and line.who != MEERKAT else ""
+        mine = ours.get((line.work, line.what), line)
         table.append(
             (
                 f"{line.work}: {line.what}",
                 line.who,
                 _seconds(line),
-                ratio,
+                "" if line is mine else _ratio(line.seconds, mine.seconds),
                 _wire(line),
                 " ".join(f"{name} {value:.2f}" for name, value in line.cpu_s.items()),
+                "" if line is mine else _ratio(sum(line.cpu_s.values()), sum(mine.cpu_s.values())),
                 " ".join(f"{name} {value / 1e6:.0f}" for name, value in line.peak_bytes.items() if value),
                 str(len(line.costs)) if line.costs else "",
                 _more(line),
             )
         )
     return table
+
+
+def _ratio(theirs: float | None, ours: float | None) -> str:
+    return f"{theirs / ours:.2f}" if theirs and ours else ""
 
 
 def _seconds(line: Line) -> str:
@@ -71,7 +75,7 @@ def as_text(ledger: Ledger) -> str:
     """For a terminal: one block a piece of work."""
     out = []
     title = ""
-    for work, who, seconds, ratio, wire, cpu, peak, runs, more in rows(ledger.lines):
+    for work, who, seconds, ratio, wire, cpu, cpu_ratio, peak, runs, more in rows(ledger.lines):
         if work != title:
             title = work
             out.append(f"\n{work}")
@@ -80,6 +84,7 @@ def as_text(ledger: Ledger) -> str:
             f"{ratio} × ours" if ratio else "",
             wire,
             f"CPU s {cpu}" if cpu else "",
+            f"{cpu_ratio} × our CPU" if cpu_ratio else "",
             f"peak MB {peak}" if peak else "",
             f"{runs} runs" if runs not in ("", "1") else "",
             more,
