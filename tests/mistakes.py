@@ -162,7 +162,9 @@ def strong_copies(patches: pytest.MonkeyPatch) -> None:
 def equal_content_heals(patches: pytest.MonkeyPatch) -> None:
     """After a crash, a commit counts as done when the path shows the target, and else as never begun."""
 
-    def heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> heal.Note:
+    def heal_placing(
+        root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent, after: list[heal.After]
+    ) -> heal.Note:
         assert intent.target is not None
         sight = heal_look(root, intent.path)
         if sight is not None and sight.content == intent.target.content:
@@ -180,7 +182,7 @@ def equal_content_heals(patches: pytest.MonkeyPatch) -> None:
 def no_intent(patches: pytest.MonkeyPatch) -> None:
     """Nothing is remembered of a commit that was cut off."""
 
-    def forget(root: Root, stage: Stage, trash: Trash, tx: Tx) -> int:
+    def forget(root: Root, stage: Stage, trash: Trash, tx: Tx, after: object) -> int:
         for intent in tx.intents():
             tx.clear_intent(intent.path)
         return 0

@@ -22,9 +22,10 @@ from meerkat.model.path import ROOT, RelPath
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import FOLDER, Base, Content, Kind, Version
 from meerkat.node import heal
-from meerkat.node.heal import clean_stage, drop_leftovers, heal_at, heal_intents
+from meerkat.node.heal import clean_stage, drop_leftovers, heal_at, heal_intents, run_after
 from meerkat.node.ports import Intent
 from meerkat.store.index import Index
+from meerkat.store.transaction import Transaction
 
 F = RelPath("f")
 TIME_NS = 1_600_000_000_000_000_000
@@ -71,8 +72,11 @@ class Node:
             tx.put_intent(Intent(F, target, name, inode, old))
 
     def heal(self) -> int:
+        after: list[heal.After] = []
         with self.index.write() as tx:
-            return heal_intents(self.root, self.stage, self.trash, tx)
+            count = heal_intents(self.root, self.stage, self.trash, tx, after)
+        run_after(after)
+        return count
 
     def base(self) -> Base | None:
         with self.index.read() as view:
@@ -243,6 +247,63 @@ def test_twice_a_person(node: Node, later: Act) -> None:
     assert node.changed()
 
 
+def test_an_edit_of_ours_after_one_that_it_pushed_out(node: Node) -> None:
+    """They saved, the exchange brought it out, we died, and ours was edited where it stood: both count. That edit must
+    not end under the name of a download, where the next one would write over it."""
+    place_cut_off(node, "old", "exchanged", {"looked": lambda folder: save(folder, "first")})
+    overwrite(node.folder)
+    node.heal()
+    clean_stage(node.stage, node.trash, index_lost=False, wanted=lambda: True)
+    assert node.stage.names() == []
+    assert node.texts() >= {"first", "edit"}
+    assert node.changed()
+
+
+def test_files_put_into_a_folder_of_ours_before_it_was_taken_back(node: Node) -> None:
+    """What a person saved goes back to its path, and the folder that stood there for a while is kept with theirs."""
+    base = node.shows("old")
+    made = Version(Kind.FOLDER, mode=0o755)
+    inode = node.stage.make_folder("folder.f", made)
+    node.intend(made, "folder.f", inode, base)
+    between = stop_at("exchanged", node.folder, {"looked": lambda folder: save(folder, "first")})
+    with pytest.raises(Died):
+        commit.place(node.root, node.stage, F, "folder.f", inode, base, made, between)
+    (node.folder / "f" / "inside").write_text("edit")
+    node.heal()
+    assert node.texts() >= {"first", "edit"}
+    assert "folder.f" not in node.stage.names(), "the next try makes one of that name"
+
+
+def test_what_was_taken_back_stays_while_the_intent_does(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gone from the stage beside its intent, it would tell the next start that the commit had happened."""
+    place_cut_off(node, "old", "exchanged", {"looked": lambda folder: save(folder, "first")})
+    overwrite(node.folder)
+    before = node.base()
+
+    def refuse(root: object, paths: object) -> None:
+        raise PathBlocked(Problem("f", Reason.FILE_BUSY, "the disk reported an error"))
+
+    with monkeypatch.context() as patches:
+        patches.setattr(commit, "sync_parents", refuse)
+        node.heal()
+    node.heal()
+    assert node.base() == before, "what was saved is an edit of the old version, not of ours"
+    assert (node.folder / "f").read_text() == "first"
+    assert node.texts() >= {"first", "edit"}
+
+
+def test_an_edit_of_ours_that_came_back_with_it(node: Node) -> None:
+    """An exchange was taken back, ours was edited while it stood there, and the process died before that was dealt
+    with: what lies under its name is a person's."""
+    acts: dict[str, Act] = {"looked": lambda folder: save(folder, "first"), "exchanged": overwrite}
+    place_cut_off(node, "old", "returned", acts)
+    node.heal()
+    clean_stage(node.stage, node.trash, index_lost=False, wanted=lambda: True)
+    assert node.texts() >= {"first", "edit"}
+    assert node.stage.names() == []
+    assert (node.folder / "f").read_text() == "first"
+
+
 def test_beside_is_taken(node: Node) -> None:
     """Where even the name beside is somebody's, the bytes are in the trash."""
     place_cut_off(node, "old", "exchanged", {"looked": lambda folder: save(folder, "first")})
@@ -337,9 +398,9 @@ def test_what_was_looked_at_since_stays_so(node: Node) -> None:
     seen = look(node.root, F, None).base
     with node.index.write() as tx:
         tx.put_base(F, seen)
-        assert heal_at(node.root, node.stage, node.trash, tx, [RelPath("other")]) == {}
+        assert heal_at(node.root, node.stage, node.trash, tx, [RelPath("other")], []) == {}
         assert len(tx.intents()) == 1
-        assert heal_at(node.root, node.stage, node.trash, tx, [F]) == {}
+        assert heal_at(node.root, node.stage, node.trash, tx, [F], []) == {}
     assert node.base() == seen
     assert node.texts() == {"old", "edit"}
 
@@ -419,14 +480,15 @@ def test_dying_while_healing(node: Node, act: Act) -> None:
 
     def die() -> None:
         with node.index.write() as tx:
-            heal_intents(node.root, node.stage, node.trash, tx)
+            heal_intents(node.root, node.stage, node.trash, tx, [])
             raise Died
 
     with pytest.raises(Died):
         die()
     texts = node.texts()
     node.heal()
-    assert node.texts() == texts
+    assert node.texts() == texts | {"new"}, "what was to be seen is in the trash, if it does not stand there"
+    assert node.stage.names() == []
     base = node.base()
     assert base is not None
     assert base.content == content("new" if act is nothing else "old")
@@ -460,10 +522,12 @@ def test_one_that_cannot_be_healed_does_not_keep_others(node: Node, monkeypatch:
         tx.put_intent(Intent(RelPath("e"), version("new"), "gone", 1, None))
     honest = heal._heal_one
 
-    def heal_one(root: Root, stage: Stage, trash: Trash, tx: object, intent: Intent) -> heal.Note:
+    def heal_one(
+        root: Root, stage: Stage, trash: Trash, tx: Transaction, intent: Intent, after: list[heal.After]
+    ) -> heal.Note:
         if intent.path == "e":
             raise PathBlocked(Problem("e", Reason.PERMISSION, "not allowed"))
-        return honest(root, stage, trash, tx, intent)  # type: ignore[arg-type]
+        return honest(root, stage, trash, tx, intent, after)
 
     monkeypatch.setattr(heal, "_heal_one", heal_one)
     node.heal()

@@ -194,7 +194,7 @@ def nothing_trashed(patches: pytest.MonkeyPatch) -> None:
 def intents_after(patches: pytest.MonkeyPatch) -> None:
     """After a crash every commit that was under way counts as not begun, and its stage name as free."""
 
-    def heal(root: Root, stage: Stage, trash_: Any, tx: Tx) -> int:
+    def heal(root: Root, stage: Stage, trash_: Any, tx: Tx, after: object) -> int:
         intents: list[Intent] = tx.intents()
         for intent in intents:
             stage.drop(intent.stage)

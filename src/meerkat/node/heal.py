@@ -1,7 +1,11 @@
 """Restart: what a crash left half-way is ended before anything is scanned, merged or planned (MERGE rule R9).
 
-Whether a commit happened is read from the stage: while our staged inode still lies under its name, it did not. Then the
-base is what was put there, whatever the path shows now; what it shows is a person's later doing, for the next scan.
+Whether a commit happened is read from the stage: while our staged inode still lies there, it did not. Else the base is
+what was put there, whatever the path shows now; what it shows is a person's later doing, for the next scan.
+
+What was staged may have stood at the path for a while all the same, before it was taken back, and somebody may have
+edited it there. Under its name the next download would write over that, so it gets another; it leaves the stage only
+when the index has durably forgotten the intent.
 """
 
 import logging
@@ -16,7 +20,7 @@ from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.model.path import RelPath
 from meerkat.model.problem import PathBlocked, Problem
-from meerkat.model.version import Base, Kind, Stat
+from meerkat.model.version import Base, Content, Kind, Stat, Version
 from meerkat.node.ports import Intent, Tx, View
 
 log = logging.getLogger("meerkat.heal")
@@ -28,36 +32,59 @@ _MADE = re.compile(r"(link|folder)\.[0-9a-f]{12}")
 Note = Callable[[], object]
 """Notes in the index what an ended commit has left, once that is durable."""
 
+After = Callable[[], object]
+"""To be called once the transaction is durable (by `run_after`)."""
+
 
 def _nothing() -> None:
     """Nothing has come of it: the index says what is so."""
 
 
-def heal_intents(root: Root, stage: Stage, trash: Trash, tx: Tx) -> int:
+def heal_intents(root: Root, stage: Stage, trash: Trash, tx: Tx, after: list[After]) -> int:
     """At a start: end every commit that was under way; the number of them.
 
     The intents of those that cannot be ended yet stay, and whatever lies under their stage names.
+
+    Args:
+        after: what is to be run when the transaction is durable is put there.
     """
     intents = tx.intents()
-    _heal(root, stage, trash, tx, intents)
+    _heal(root, stage, trash, tx, intents, after)
     return len(intents)
 
 
-def heal_at(root: Root, stage: Stage, trash: Trash, tx: Tx, paths: Collection[RelPath]) -> dict[RelPath, Problem]:
+def heal_at(
+    root: Root, stage: Stage, trash: Trash, tx: Tx, paths: Collection[RelPath], after: list[After]
+) -> dict[RelPath, Problem]:
     """Within a life: end the commits at these paths, which the disk has refused half-way.
+
+    Args:
+        after: as in `heal_intents`.
 
     Returns:
         what keeps those back that cannot be ended yet; their intents stay.
     """
-    return _heal(root, stage, trash, tx, [intent for intent in tx.intents() if intent.path in paths])
+    return _heal(root, stage, trash, tx, [intent for intent in tx.intents() if intent.path in paths], after)
 
 
-def _heal(root: Root, stage: Stage, trash: Trash, tx: Tx, intents: Sequence[Intent]) -> dict[RelPath, Problem]:
+def run_after(after: Sequence[After]) -> None:
+    """What the disk refuses stays in the stage, from which the next start takes it to the trash."""
+    for each in after:
+        try:
+            each()
+        except PathBlocked as error:
+            log.error("what was taken back stays in the stage: %s", error)
+
+
+def _heal(
+    root: Root, stage: Stage, trash: Trash, tx: Tx, intents: Sequence[Intent], after: list[After]
+) -> dict[RelPath, Problem]:
     left: dict[RelPath, Problem] = {}
     notes: dict[RelPath, Note] = {}
+    then: list[After] = []
     for intent in intents:
         try:
-            notes[intent.path] = _heal_one(root, stage, trash, tx, intent)
+            notes[intent.path] = _heal_one(root, stage, trash, tx, intent, then)
         except PathBlocked as error:
             # It is tried again; meanwhile the path is looked at like any other, which can at worst take what stands
             # there for a person's doing: nothing is lost.
@@ -75,26 +102,40 @@ def _heal(root: Root, stage: Stage, trash: Trash, tx: Tx, intents: Sequence[Inte
         note()
         tx.clear_intent(path)
         tx.set_pending(path)
+    after += then
     return left
 
 
-def _heal_one(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> Note:
+def _heal_one(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent, after: list[After]) -> Note:
     commit.mend(root, stage, intent.path, intent.stage)
     for left in stage.freed_asides(intent.stage):
         _to_trash(stage, trash, left, intent.path)
     if intent.target is None:
         return _heal_removal(root, stage, trash, tx, intent)
-    return _heal_placing(root, stage, trash, tx, intent)
+    return _heal_placing(root, stage, trash, tx, intent, after)
 
 
-def _heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent) -> Note:
+def _heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent, after: list[After]) -> Note:
     assert intent.target is not None
+    put_away = partial(_put_away, root, stage, trash, intent)
+    if stage.inode(_back(intent)) == intent.inode:
+        after.append(put_away)
+        return _nothing
     if stage.inode(intent.stage) == intent.inode:
-        if stage.sole_inode(intent.stage) == intent.inode or not _stands(root, intent.path, intent.inode):
+        if stage.sole_inode(intent.stage) == intent.inode:
+            if _is_edited(stage, intent.stage, intent.target):  # it was taken back before the crash
+                stage.rename(intent.stage, _back(intent))
+                after.append(put_away)
             return _nothing  # it did not happen; what was staged is found again by its name
+        if not _stands(root, intent.path, intent.inode):
+            return _nothing
         stage.drop(intent.stage)  # it stands there under its second name; only the first was still to go
     elif _is_persons(stage, intent) and commit.undo(root, stage, intent.path, intent.stage, intent.inode):
-        return _nothing  # what came out was a person's and stands where they saved it; the next scan takes it in
+        # What came out was a person's and stands where they saved it; the next scan takes it in. Ours was to be seen
+        # there: somebody may have it open, and write to it later.
+        stage.rename(intent.stage, _back(intent))
+        after.append(put_away)
+        return _nothing
     else:
         _clear_out(root, stage, trash, intent)
     if tx.base(intent.path) != intent.old:
@@ -137,23 +178,67 @@ def _is_persons(stage: Stage, intent: Intent) -> bool:
     return content.kind is Kind.FOLDER and not stage.is_empty(intent.stage)
 
 
+def _back(intent: Intent) -> str:
+    """The name of what was staged, stood at the path, and was taken back: no other thing in the stage can have it."""
+    return f"{intent.stage}.back{intent.inode}"
+
+
+def _is_edited(stage: Stage, name: str, target: Version) -> bool:
+    """True when what was staged is not as it was staged any more."""
+    seen = stage.stat(name)
+    if seen is None:
+        return False
+    if seen.kind is Kind.FOLDER:
+        try:
+            return not stage.is_empty(name)
+        except PathBlocked:  # its bits forbid to look; a folder that is not empty is never dropped
+            return False
+    if seen.kind is Kind.FILE and (seen.size, seen.mtime_ns) == (target.size, target.mtime_ns):
+        return False
+    return stage.content(name) != target.content
+
+
+def _put_away(root: Root, stage: Stage, trash: Trash, intent: Intent) -> None:
+    """What was taken back: what somebody has made of it there goes beside the path, else it goes to the trash."""
+    name = _back(intent)
+    content = stage.content(name)
+    if content is None:
+        return
+    if intent.target is not None and _is_edited(stage, name, intent.target):
+        _put_beside(root, stage, trash, intent, name, content)
+    else:
+        _discard(stage, trash, intent, name, content)
+
+
 def _clear_out(root: Root, stage: Stage, trash: Trash, intent: Intent) -> None:
     """What came out of the path and cannot go back: the old thing goes to the trash, a person's beside the path."""
     content = stage.content(intent.stage)
     if content is None:
         return
-    if not _is_persons(stage, intent):
-        if content.kind is Kind.FOLDER:
-            stage.drop(intent.stage)
-        else:
-            trash.keep(stage, intent.stage, intent.path, content)
-    elif not commit.put_back(root, stage, intent.stage, copy_path(intent.path, content)):
-        if content.kind is Kind.FOLDER:
-            aside = f"{intent.stage}.folder"
-            stage.rename(intent.stage, aside)
-            log.error("a folder that stood at %s is kept in .meerkat/stage/%s", intent.path, aside)
-        else:
-            trash.keep(stage, intent.stage, intent.path, content)
+    if _is_persons(stage, intent):
+        _put_beside(root, stage, trash, intent, intent.stage, content)
+    else:
+        _discard(stage, trash, intent, intent.stage, content)
+
+
+def _discard(stage: Stage, trash: Trash, intent: Intent, name: str, content: Content) -> None:
+    """What is nobody's any more goes to the trash; an empty folder just goes."""
+    if content.kind is Kind.FOLDER:
+        stage.drop(name)
+    else:
+        trash.keep(stage, name, intent.path, content)
+
+
+def _put_beside(root: Root, stage: Stage, trash: Trash, intent: Intent, name: str, content: Content) -> None:
+    """A person's thing goes to the name that a conflict copy of it has, or else to the trash."""
+    if commit.put_back(root, stage, name, copy_path(intent.path, content)):
+        return
+    if content.kind is Kind.FOLDER:
+        aside = f"{name}.folder"
+        stage.rename(name, aside)
+        log.error("a folder that stood at %s is kept in .meerkat/stage/%s", intent.path, aside)
+    else:
+        trash.keep(stage, name, intent.path, content)
 
 
 def clean_stage(

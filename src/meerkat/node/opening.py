@@ -15,7 +15,7 @@ from meerkat.model.dot import Author
 from meerkat.model.fault import Fault
 from meerkat.model.ids import NodeId
 from meerkat.model.path import RelPath
-from meerkat.node.heal import clean_stage, heal_intents
+from meerkat.node.heal import After, clean_stage, heal_intents, run_after
 from meerkat.node.home import Home
 from meerkat.node.ports import Tx
 from meerkat.node.witness import Witness
@@ -55,8 +55,10 @@ def open_index(home: Home, node: NodeId, root: Root, stage: Stage, trash: Trash)
     is_new = not home.index.exists()
     try:
         index = Index.open(home.index)
+        after: list[After] = []
         with index.write() as tx:
-            healed = heal_intents(root, stage, trash, tx)
+            healed = heal_intents(root, stage, trash, tx, after)
+        run_after(after)
     except IndexTooNew as error:
         raise Fault("index_too_new", str(error), hint="run the newer version of meerkat that wrote it") from error
     except IndexDamaged as error:

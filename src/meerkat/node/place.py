@@ -31,7 +31,7 @@ from meerkat.model.version import Base, Content, Kind, Stat, Version
 from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
-from meerkat.node.heal import drop_leftovers, heal_at
+from meerkat.node.heal import After, drop_leftovers, heal_at, run_after
 from meerkat.node.hub import Hub
 from meerkat.node.ledger import Job
 from meerkat.node.place_words import Done, Outcome, Staged, blocked_at
@@ -167,14 +167,19 @@ class Placer:
         """Note what stands now, and strike the intents of what has not happened. Where neither is sure, it is ended as
         after a crash: now, or else later. Returns how each ended."""
 
+        after: list[After] = []
+
         def record(tx: Tx) -> dict[RelPath, Problem]:
             ledger.record_placed(tx, done.placed)
             for path in intended - {path for path, _ in done.placed} - done.unsure:
                 tx.clear_intent(path)
             also(tx)
-            return heal_at(self._root, self._stage, self._trash, tx, done.unsure) if done.unsure else {}
+            if not done.unsure:
+                return {}
+            return heal_at(self._root, self._stage, self._trash, tx, done.unsure, after)
 
         left = await self._books.write(record)
+        await self._end(after)
         self._claims.cut_off.update(left)
         ended = [outcome for outcome in done.outcomes if outcome.path not in left]
         return ended + [blocked_at(path, problem) for path, problem in left.items()]
@@ -187,12 +192,19 @@ class Placer:
         try:
             exposed = [self._exposed.pop(path) for path in claimed if path in self._exposed]
             left = await self._in_thread(partial(self._discard_all, exposed))
-            left |= await self._books.write(partial(heal_at, self._root, self._stage, self._trash, paths=claimed))
+            after: list[After] = []
+            here = self._root, self._stage, self._trash
+            left |= await self._books.write(lambda tx: heal_at(*here, tx, claimed, after))
+            await self._end(after)
             self._claims.cut_off -= set(claimed) - left.keys()
         finally:
             self._claims.free(claimed)
         self._look_again([path for path in claimed if path not in left])
         return [blocked_at(path, problem) for path, problem in left.items()]
+
+    async def _end(self, after: Sequence[After]) -> None:
+        if after:
+            await self._in_thread(partial(run_after, after))
 
     def _intend(self, tx: Tx, staged: Sequence[Staged]) -> list[Staged]:
         """Those that the pool still wants there; an intent for each."""
