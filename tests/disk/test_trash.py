@@ -1,6 +1,8 @@
 """What was replaced or removed on a peer's word can be had back, whatever happens while it is put away."""
 
+import fcntl
 import json
+import mmap
 import os
 import re
 from pathlib import Path
@@ -209,6 +211,24 @@ def test_prune_by_age_and_by_size(folder: Path, stage: Stage, trash: Trash) -> N
     assert sorted(trash.prune(now_s + 2 * DAY_S, DAY_S, 10**9)) == sorted(ids[1:])
     assert list(trash.entries()) == []
     assert os.listdir(folder / ".meerkat/trash") == []
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETLEASE"), reason="this system cannot tell who writes")
+@pytest.mark.parametrize("mapped", [False, True])
+def test_what_a_program_still_writes_to_is_not_pruned(folder: Path, stage: Stage, trash: Trash, mapped: bool) -> None:
+    """It is too large for the trash, but its program goes on writing into it: gone, all of that would be nowhere."""
+    stage.write_small("s", b"data", Version(Kind.FILE, 4, TIME_NS, 0o640, Digest(blake3(b"data").digest())))
+    handle = os.open("s", os.O_RDWR, dir_fd=stage.handle)
+    mapping = mmap.mmap(handle, 4) if mapped else None
+    if mapped:
+        os.close(handle)
+    entry_id = trash.keep(stage, "s", parse_path("f"), Content(Kind.FILE, blake3(b"data").digest()))
+    assert trash.prune(1e12, 1.0, 0) == []
+    if mapping is not None:
+        mapping.close()
+    else:
+        os.close(handle)
+    assert trash.prune(1e12, 1.0, 0) == [entry_id]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ this file system has none, and the fallback runs instead. `lacking` names calls 
 
 import ctypes
 import errno
+import fcntl
 import os
 import platform as _platform
+import signal
 import stat
 import sys
 from typing import Final
@@ -16,8 +18,8 @@ from typing import Final
 from meerkat.model.limits import DISK_READ_BYTES
 
 lacking: Final[set[str]] = set()
-"""Names of kernel calls (`renameat2`, `openat2`, `statx`, `fallocate`, `syncfs`, `copy_file_range`, `link`) that
-are not to be used."""
+"""Names of kernel calls (`renameat2`, `openat2`, `statx`, `fallocate`, `syncfs`, `copy_file_range`, `link`, `lease`)
+that are not to be used."""
 
 ASIDE = "~"
 """Suffix of the name under which the fallback of `exchange` holds the old thing for a moment. No stage name has it."""
@@ -265,6 +267,29 @@ def is_hole(handle: int, offset: int, length: int) -> bool:
         return os.lseek(handle, offset, os.SEEK_DATA) >= offset + length
     except OSError as error:
         return error.errno == errno.ENXIO and offset + length <= os.fstat(handle).st_size
+
+
+def is_being_written(folder: int, name: str) -> bool:
+    """True when some process has the file `name` of an open folder open for writing, or mapped so. False too where the
+    system cannot tell.
+
+    The kernel gives a read lease on a file only while nobody can write to it; it is given back at once.
+    """
+    if "lease" in lacking or not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        handle = open_beneath(folder, name, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)  # for whoever opens it just now; that one is ignored
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    finally:
+        os.close(handle)
+    return False
 
 
 def sync_file_system(handle: int) -> None:

@@ -337,7 +337,8 @@ class Trash:
     def prune(self, now_s: float, age_s_max: float, bytes_max: int) -> list[str]:
         """Drop what is older than `age_s_max` seconds at `now_s` (Unix time), and what is beyond `bytes_max`.
 
-        What is late stays: it is nowhere else.
+        What is late stays: it is nowhere else. So does what a program has open for writing: what that is still going
+        to write would never be seen.
 
         Returns:
             The ids dropped.
@@ -348,7 +349,7 @@ class Trash:
         dropped = []
         for entry_id in trash_to_drop(items, now_s, age_s_max, bytes_max):
             kept = self.entry(entry_id)
-            if kept is not None and not kept.late:
+            if kept is not None and not kept.late and not self._is_being_written(entry_id):
                 self.drop(entry_id)
                 dropped.append(entry_id)
         for day in self._days():
@@ -360,6 +361,17 @@ class Trash:
         return dropped
 
     # ---- within
+
+    def _is_being_written(self, entry_id: str) -> bool:
+        day, name = self._split(entry_id)
+        try:
+            folder = self._open_day(day, create=False)
+        except OSError:
+            return False
+        try:
+            return platform.is_being_written(folder, name)
+        finally:
+            os.close(folder)
 
     def _sweep(self, day: str) -> None:
         """Drop what a crash has left of a day: notes without bytes, notes that were being rewritten."""
