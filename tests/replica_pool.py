@@ -99,14 +99,17 @@ class Pool:
 
     def _spy(self) -> None:
         """Note each dot that is given, and that none is given twice."""
-        write, keep_loser = ledger.write, ledger.keep_loser
+        keep_loser = ledger.keep_loser
 
-        def noting(tx: Tx, path: RelPath, change: Change) -> Dot:
-            dot = write(tx, path, change)
-            if dot in self.dots:
-                raise Violation(f"{dot} was given twice")
-            self.dots[dot] = Write(path, change.version.content, change.replaces)
-            return dot
+        def noting(write: Callable[..., Dot]) -> Callable[..., Dot]:
+            def noted(tx: Tx, path: RelPath, change: Change, *rest: object) -> Dot:
+                dot = write(tx, path, change, *rest)
+                if dot in self.dots:
+                    raise Violation(f"{dot} was given twice")
+                self.dots[dot] = Write(path, change.version.content, change.replaces)
+                return dot
+
+            return noted
 
         def counting(*args: object) -> bool:
             kept: bool = keep_loser(*args)  # type: ignore[arg-type]
@@ -114,7 +117,8 @@ class Pool:
                 self.copies[args[3]] += 1  # type: ignore[index]
             return kept
 
-        self.patches.setattr(ledger, "write", noting)
+        self.patches.setattr(ledger, "write", noting(ledger.write))
+        self.patches.setattr(ledger, "write_new", noting(ledger.write_new))
         self.patches.setattr(ledger, "keep_loser", counting)
 
     def __getitem__(self, name: str) -> Replica:

@@ -90,6 +90,13 @@ class Model:
     def living(self, path: RelPath) -> bool:
         return any(version.living for version in self.entries.get(path, {}).values())
 
+    def mark_above(self, path: RelPath) -> None:
+        """Up to the first folder that lives by itself."""
+        for above in ancestors(path):
+            if any(version.kind is Kind.FOLDER for version in self.entries.get(above, {}).values()):
+                break
+            self.pending.add(above)
+
     def fingerprint(self) -> bytes:
         total = sum(
             dot_print(tree_key(path), dot)
@@ -124,7 +131,23 @@ def put_siblings(path: RelPath, siblings: Siblings) -> Operation:
             model.entries[path] = siblings
         model.pending.add(path)
         if model.living(path) != lived:
-            model.pending.update(ancestors(path))
+            model.mark_above(path)
+
+    return act
+
+
+def put_new(path: RelPath, version: Version, base: Base) -> Operation:
+    def act(tx: Transaction, model: Model) -> None:
+        if model.entries.get(path) or path in model.bases:
+            return
+        dot = tx.put_new(path, version, base)
+        assert dot == Dot(model.author, model.context.get(model.author, 0) + 1)
+        model.context[model.author] = dot.seq
+        model.entries[path] = {dot: version}
+        model.bases[path] = base
+        model.pending.discard(path)
+        if version.living:
+            model.mark_above(path)
 
     return act
 
@@ -209,6 +232,7 @@ operations = st.one_of(
     st.builds(ask, paths),
     st.builds(put_siblings, paths, sibling_sets),
     st.builds(put_siblings, paths, st.just({})),
+    st.builds(put_new, paths, versions, bases),
     st.builds(put_base, paths, st.none() | bases),
     st.builds(set_pending, paths),
     st.builds(clear_pending, paths),
@@ -580,3 +604,31 @@ def test_what_was_looked_up_ahead_follows_what_is_written(index: Index) -> None:
         assert tx.locate_content(FILE.content) == [(path, base_of(FILE))]
         tx.put_base(path, None)
         assert tx.locate_content(FILE.content) == []
+
+
+def test_a_folder_that_lives_by_itself_is_not_asked_about_what_comes_into_it(index: Index) -> None:
+    """It shows what it shows, whatever lives in it. Once it lives no more, what comes and goes in it decides again."""
+    folder, inner, file = RelPath("f"), RelPath("f/g"), RelPath("f/g/h")
+    with index.write() as tx:
+        tx.put_siblings(folder, {Dot(HERE, 1): Version(Kind.FOLDER, mode=0o755)})
+        tx.clear_pending(folder)
+        tx.put_siblings(file, {Dot(HERE, 2): FILE})
+        assert tx.pending(ROOT, 9) == [inner, file]
+        tx.put_siblings(folder, {Dot(HERE, 3): Version(Kind.TOMBSTONE)})
+        tx.clear_pending(folder)
+        tx.put_siblings(file, {Dot(HERE, 4): Version(Kind.TOMBSTONE)})
+        assert tx.pending(ROOT, 9) == [folder, inner, file]
+
+
+def test_what_is_new_is_settled_at_once(index: Index) -> None:
+    """It counts everywhere, and nothing waits: not even what had been marked there."""
+    with index.write() as tx:
+        tx.set_pending(RelPath("f"))
+        dot = tx.put_new(RelPath("f"), FILE, base_of(FILE))
+        assert tx.siblings(RelPath("f")) == {dot: FILE}
+    with index.read() as view:
+        assert view.totals() == Totals(1, 0, 10, 0, 0)
+        assert view.context() == {HERE: 1}
+        assert view.siblings(RelPath("f")) == {dot: FILE}
+        assert view.base(RelPath("f")) == base_of(FILE)
+        assert [noted.dot for noted in view.changes(None, 9)] == [dot]

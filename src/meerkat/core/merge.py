@@ -83,6 +83,8 @@ def supersede(siblings: Siblings, replaced: Iterable[Dot], successor: Version, *
     Args:
         keep_height: leave the successor's height as it is (a conflict copy has its loser's).
     """
+    if not siblings and successor.height == 1 and not successor.hist:  # the first that is heard of a path
+        return successor
     versions = sorted((siblings[dot] for dot in replaced if dot in siblings), key=lambda version: version.height)
     marks: dict[bytes, None] = {}
     for version in versions:

@@ -96,6 +96,8 @@ def copy_path(path: RelPath, content: Content) -> RelPath:
 def copied_from(path: RelPath) -> RelPath | None:
     """The path that a conflict copy belongs to, by its name; None when it is not named like one."""
     last = name(path)
+    if ".conflict-" not in last:
+        return None
     found = list(_TAG.finditer(last))
     if not found:
         return None

@@ -4,11 +4,13 @@ The fingerprint's summand lives here because it is part of the protocol: two nod
 compute the same number from the same living dot, for ever.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from blake3 import blake3
 
-from meerkat.model.dot import Dot
+from meerkat.model.dot import Author, Dot
+from meerkat.model.limits import AUTHORS_REMEMBERED_MAX
 from meerkat.model.path import RelPath
 from meerkat.model.version import Base, Version
 
@@ -67,12 +69,16 @@ class Hold(NamedTuple):
     total: int
 
 
+@lru_cache(AUTHORS_REMEMBERED_MAX)
+def _author_text(author: Author) -> bytes:
+    return b"%b\0%d\0" % (author.node.encode(), author.epoch)
+
+
 def dot_print(key: bytes, dot: Dot) -> int:
     """What one living dot at the path with `tree_key` = `key` adds to the fingerprint (modulo 2^128).
 
     The sum does not depend on the order of its parts, so it can be kept up to date with each write. The parts of the
     hashed text are separated by what none of them can hold: no key has two NULs in a row.
     """
-    author, seq = dot
-    text = b"%b\0\0%b\0%d\0%d" % (key, author.node.encode(), author.epoch, seq)
+    text = b"%b\0\0%b%d" % (key, _author_text(dot.author), dot.seq)
     return int.from_bytes(blake3(text).digest(length=FINGERPRINT_BYTES), "big")

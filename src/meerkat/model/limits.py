@@ -211,6 +211,7 @@ LOOK_AHEAD_PATHS = 1024  # read up together before they are dealt with one by on
 INDEX_UNWRITTEN_ROWS_MAX = 8192  # rows that wait in memory within one transaction: a few MB
 INDEX_AHEAD_PATHS_MAX = 8192  # paths whose rows one transaction keeps at hand
 INDEX_FOLDERS_CACHED_MAX = 65_536  # folders remembered as marked within one transaction
+AUTHORS_REMEMBERED_MAX = 256  # with how they are written in fingerprints; few authors write many versions
 INDEX_LOCATED_MAX = 8  # places named for one content or chunk; more would not help
 INDEX_CHECK_BYTES_MAX = 256 * MIB  # checked in whole after an unclean stop: about a second
 INDEX_COMPLETE_PENDING_MAX = 50_000  # pending paths looked through for `complete` inside a write

@@ -47,6 +47,11 @@ def write(tx: Tx, path: RelPath, change: Change) -> Dot:
     return dot
 
 
+def write_new(tx: Tx, path: RelPath, change: Change, base: Base) -> Dot:
+    """As `write`, with the base, at a path that had neither siblings nor base: nothing is left to be done there."""
+    return tx.put_new(path, change.version, base)
+
+
 def step_at(view: View, path: RelPath, siblings: Siblings | None = None) -> tuple[Step, Base | None]:
     """The plan's answer for one path now."""
     siblings = view.siblings(path) if siblings is None else siblings
@@ -107,6 +112,10 @@ def record(tx: Tx, sights: Iterable[Sight], *, adopting: bool = False) -> list[R
         change = decide(siblings, base, have, below)
         if sight.recipe is not None and have is not None:
             keep_recipe(tx, have, sight.recipe)
+        if change is not None and have is not None and base is None and _is_unheard(tx, path, siblings, have):
+            write_new(tx, path, change, have)
+            written.append(path)
+            continue
         tx.put_base(path, have)
         if change is not None:
             if base is None and have is not None and is_copy(path, have.content):
@@ -119,6 +128,11 @@ def record(tx: Tx, sights: Iterable[Sight], *, adopting: bool = False) -> list[R
             continue  # nothing that the plan looks at; bits that this disk cannot hold must not become due again
         refresh(tx, path)
     return written
+
+
+def _is_unheard(view: View, path: RelPath, siblings: Siblings, have: Base) -> bool:
+    """True where nobody has ever written: then what is written of what was seen is all that there is, and settled."""
+    return not siblings and not is_copy(path, have.content) and not view.has_living_below(path)
 
 
 def forget_tombstones(tx: Tx, after: RelPath, limit: int, covered: Sequence[Vector]) -> tuple[RelPath, int]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
-from meerkat.model.dot import Author, Vector
+from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.frame import CarryFrame, IndexFrame, LinkFrame
 from meerkat.model.frame import LinkLost as LinkLost
 from meerkat.model.ids import Digest, NodeId
@@ -18,7 +18,7 @@ from meerkat.model.index import Located as Located
 from meerkat.model.index import Totals as Totals
 from meerkat.model.path import RelPath
 from meerkat.model.recipe import Chunk
-from meerkat.model.version import Base, Content, Entry, Siblings
+from meerkat.model.version import Base, Content, Entry, Siblings, Version
 
 # ---- the index
 
@@ -128,6 +128,11 @@ class Tx(View, Protocol):
 
     def renew_author(self, author: Author) -> None:
         """From now on write as `author` (a new epoch)."""
+        ...
+
+    def put_new(self, path: RelPath, version: Version, base: Base) -> Dot:
+        """Write what was found at a path that had neither siblings nor base: as `next_seq`, `put_siblings`, `put_base`
+        and `clear_pending` together."""
         ...
 
     def put_siblings(self, path: RelPath, siblings: Siblings) -> None:

@@ -18,6 +18,7 @@ VERSION_COLUMNS = ("kind", "size", "mtime_ns", "mode", "digest", "recipe", "targ
 BASE_COLUMNS = ("kind", "ident", "recipe", "stat_kind", "size", "mtime_ns", "ctime_ns", "inode", "mode", "racy")
 
 _KINDS = {int(kind): kind for kind in Kind}
+_NOTHING = bytearray()
 _INTEGER_MAX = 2**63 - 1
 _UNREADABLE = (KeyError, ValueError, TypeError, IndexError, AttributeError)
 
@@ -35,6 +36,12 @@ def key_range(key: bytes) -> tuple[bytes, bytes]:
     return key, key + b"\1" if key else b"\xff"
 
 
+def blob(data: bytes) -> bytearray:
+    """The same bytes for a statement in the form that costs least: SQLite's binding looks for an adapter of every value
+    that is bytes, in vain, and of none that is a bytearray."""
+    return bytearray(data) if data else _NOTHING
+
+
 def version_values(version: Version) -> tuple[object, ...]:
     """A version as the values of `VERSION_COLUMNS`."""
     assert all(len(mark) == MARK_BYTES for mark in version.hist), "a mark of another length could not be read back"
@@ -43,12 +50,12 @@ def version_values(version: Version) -> tuple[object, ...]:
         version.size,
         version.mtime_ns,
         version.mode,
-        version.digest,
-        version.recipe,
-        version.target.encode("utf-8", "surrogateescape") if version.target else b"",
+        blob(version.digest),
+        blob(version.recipe),
+        blob(version.target.encode("utf-8", "surrogateescape")) if version.target else _NOTHING,
         version.height,
         int(version.weak),
-        b"".join(version.hist) if version.hist else b"",
+        blob(b"".join(version.hist)) if version.hist else _NOTHING,
         version.origin,
     )
 
@@ -79,8 +86,8 @@ def base_values(base: Base) -> tuple[object, ...]:
     stat = base.stat
     return (
         int(base.content.kind),
-        base.content.ident,
-        base.recipe,
+        blob(base.content.ident),
+        blob(base.recipe),
         int(stat.kind),
         _wide(stat.size),
         _wide(stat.mtime_ns),

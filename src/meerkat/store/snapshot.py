@@ -52,6 +52,8 @@ _BASE_PAGE = f"SELECT path, {_BASE} FROM base WHERE path > ? AND path < ? ORDER 
 _BASE_AT = f"SELECT {_BASE} FROM base WHERE path = ?"
 _LIVING_BELOW = "SELECT 1 FROM entry WHERE kind <> 4 AND path > ? AND path < ? LIMIT 1"
 _BASE_BELOW = "SELECT 1 FROM base WHERE path > ? AND path < ? LIMIT 1"
+_ANY_ENTRY = "SELECT 1 FROM entry WHERE path >= ? AND path < ? LIMIT 1"
+_ANY_BASE = "SELECT 1 FROM base WHERE path >= ? AND path < ? LIMIT 1"
 _BEYOND = "SELECT path FROM entry WHERE author = ? AND seq > ? LIMIT ?"
 _LEAST_PENDING = """SELECT entry.author, min(entry.seq) FROM pending CROSS JOIN entry ON entry.path = pending.path
     GROUP BY entry.author"""
@@ -110,20 +112,27 @@ class Snapshot:
         """
         keys = sorted({tree_key(path) for path in paths if path})
         self._forget_ahead()
-        for start in range(0, len(keys), KEYS_PER_QUERY):
+        if not keys:
+            return
+        self._ahead.update((key, {}) for key in keys)
+        self._ahead_bases.update(dict.fromkeys(keys))
+        self._ahead_below.update(dict.fromkeys(keys, False))
+        # What is new comes by the folder: then one question about the stretch of the tree answers all.
+        stretch = keys[0], max(key + b"\1" for key in keys)
+        has_entries, has_bases = self._rows(_ANY_ENTRY, stretch), self._rows(_ANY_BASE, stretch)
+        for start in range(0, len(keys) if has_entries or has_bases else 0, KEYS_PER_QUERY):
             wanted = keys[start : start + KEYS_PER_QUERY]
-            filled = wanted + [wanted[-1]] * (KEYS_PER_QUERY - len(wanted))
-            siblings: dict[bytes, Siblings] = {key: {} for key in wanted}
-            for row in self._rows(_SIBLINGS_OF_MANY, filled):
-                siblings[row[0]][Dot(self._author(row[1]), row[2])] = version_of_row(row, 3)
-            self._ahead.update(siblings)
-            self._ahead_bases.update(dict.fromkeys(wanted))
-            for row in self._rows(_BASES_OF_MANY, filled):
-                self._ahead_bases[row[0]] = base_of_row(row, 1)
-            self._ahead_below.update(dict.fromkeys(wanted, False))
-            values = [each for number, key in enumerate(filled) for each in (number, key, key + b"\1")]
+            wanted += [wanted[-1]] * (KEYS_PER_QUERY - len(wanted))
+            if has_bases:
+                for row in self._rows(_BASES_OF_MANY, wanted):
+                    self._ahead_bases[row[0]] = base_of_row(row, 1)
+            if not has_entries:
+                continue
+            for row in self._rows(_SIBLINGS_OF_MANY, wanted):
+                self._ahead[row[0]][Dot(self._author(row[1]), row[2])] = version_of_row(row, 3)
+            values = [each for number, key in enumerate(wanted) for each in (number, key, key + b"\1")]
             for (number,) in self._rows(_LIVING_BELOW_OF_MANY, values):
-                self._ahead_below[filled[number]] = True
+                self._ahead_below[wanted[number]] = True
 
     def _forget_ahead(self) -> None:
         self._ahead.clear()

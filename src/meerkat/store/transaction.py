@@ -30,6 +30,7 @@ from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Version
 from meerkat.store.codec import (
     VERSION_COLUMNS,
     base_values,
+    blob,
     columns,
     intent_values,
     is_conflicted,
@@ -46,6 +47,7 @@ COPY_MARK = b".conflict-"
 """What the names of conflict copies hold; whether a name really is one is for whoever shows it to say."""
 
 _PENDING_AT = "SELECT bytes, bare FROM pending WHERE path = ?"
+_ANY_PENDING = "SELECT 1 FROM pending WHERE path >= ? AND path <= ? LIMIT 1"
 _PENDING_OF_MANY = f"SELECT path, bytes, bare FROM pending WHERE path IN ({placeholders(KEYS_PER_QUERY)})"
 _JOIN = """INSERT INTO author (node, epoch, context, floor) VALUES (?, ?, ?, ?) ON CONFLICT (node, epoch) DO UPDATE
     SET context = max(context, excluded.context), floor = max(floor, excluded.floor)
@@ -83,6 +85,7 @@ class Transaction(Snapshot):
         self._complete_kept = False
         self._tally_read = replace(self._tally)
         self._marked: set[bytes] = set()
+        self._standing: set[bytes] = set()  # folders that live by themselves, whatever lives in them
         self._own_number = 0
         self._own_seq = 0
         self._own_seq_written = 0
@@ -115,6 +118,8 @@ class Transaction(Snapshot):
         super().look_ahead(paths)
         keys = sorted(self._ahead)
         self._pending_known.update(dict.fromkeys(keys))
+        if not keys or not self._tally.pending or not self._rows(_ANY_PENDING, (keys[0], keys[-1])):
+            return
         for start in range(0, len(keys), KEYS_PER_QUERY):
             wanted = keys[start : start + KEYS_PER_QUERY]
             wanted += [wanted[-1]] * (KEYS_PER_QUERY - len(wanted))
@@ -155,9 +160,47 @@ class Transaction(Snapshot):
 
     # ---- entries
 
+    def put_new(self, path: RelPath, version: Version, base: Base) -> Dot:
+        """Write what was found at a path of which nobody has ever heard: a dot of this node, and the base. As `next_seq`,
+        `put_siblings`, `put_base` and `clear_pending`, for a path without siblings or base."""
+        key = _key(path)
+        dot = Dot(self.author(), self.next_seq())
+        self._put_first(key, dot, version)
+        self._unwritten.put_base(key, base_values(base))
+        self._ahead_bases[key] = base
+        if self._tally.pending:
+            self.clear_pending(path)
+        self._make_room()
+        return dot
+
+    def _put_first(self, key: bytes, dot: Dot, version: Version) -> None:
+        """The first sibling of a path, but for its being pending."""
+        number = self._number(dot.author)
+        values = version_values(version)
+        self._unwritten.put_entry(key, number, dot.seq, values)
+        self._ahead[key] = {dot: version}
+        if self.note_changes:
+            self._unwritten.put_change((time.time_ns() // 1_000_000, blob(key), number, dot.seq, *values))
+        if version.kind is Kind.TOMBSTONE:
+            return
+        self._tally.fingerprint = (self._tally.fingerprint + dot_print(key, dot)) % FINGERPRINT_MODULUS
+        if COPY_MARK in key:
+            self._run("INSERT OR IGNORE INTO copy VALUES (?)", (key,))
+        self._count(version, 1)
+        self._mark_above(key)
+
     def put_siblings(self, path: RelPath, siblings: Siblings) -> None:
         key = _key(path)
         old = self._siblings(key)
+        if not old and len(siblings) == 1:  # as almost always
+            ((dot, version),) = siblings.items()
+            self._put_first(key, dot, version)
+            self._mark(key, version if version.living else None, bare=False)
+            self._make_room()
+            return
+        if key in self._standing:
+            self._standing.discard(key)
+            self._marked.clear()  # what is above a marked folder is marked too, up to one that stands
         gone = [dot for dot in old if dot not in siblings]
         fresh = [dot for dot, version in siblings.items() if old.get(dot) != version] if old else list(siblings)
         rows = [(self._number(dot.author), dot.seq, version_values(siblings[dot])) for dot in fresh]
@@ -197,7 +240,7 @@ class Transaction(Snapshot):
             version = siblings[dot]
             if version.living or not lives:
                 number = self._number(dot.author)
-                self._unwritten.put_change((now_ms, key, number, dot.seq, *version_values(version)))
+                self._unwritten.put_change((now_ms, blob(key), number, dot.seq, *version_values(version)))
 
     def _note_lost(self, key: bytes, gone: Siblings) -> None:
         """What lived for so long that its row was dropped is noted again as it goes: who wants it back must find it."""
@@ -315,7 +358,7 @@ class Transaction(Snapshot):
         ((last,),) = self._rows("SELECT coalesce(max(number), 0) FROM aside WHERE pull = ?", (pull,))
         rows = []
         for number, entry in enumerate(entries, last + 1):
-            key = _key(entry.path)
+            key = blob(_key(entry.path))
             for dot, version in entry.siblings.items():
                 rows.append((key, self._number(dot.author), dot.seq, *version_values(version), pull, number))
         self._many(_PUT_ASIDE, rows)
@@ -412,16 +455,27 @@ class Transaction(Snapshot):
             self._mark(key, representative(siblings), bare=not siblings)
 
     def _mark_above(self, key: bytes) -> None:
-        """Make the folders above pending: whether they are implied (R13) may have changed. Once per transaction."""
+        """Make the folders above pending: whether they are implied (R13) may have changed. Once per transaction; up to
+        the first that lives by itself, which is what it is, and lives above it, whatever lives in it."""
         above = key
         while (above := above.rpartition(b"\0")[0]) and above not in self._unwritten.above:
             self._unwritten.above.add(above)
             self._ahead_below.pop(above, None)
         if len(self._marked) >= INDEX_FOLDERS_CACHED_MAX:
             self._marked.clear()
-        while (key := key.rpartition(b"\0")[0]) and key not in self._marked:
+        while (key := key.rpartition(b"\0")[0]) and key not in self._marked and not self._stands(key):
             self._set_pending(key)
             self._marked.add(key)
+
+    def _stands(self, key: bytes) -> bool:
+        if key in self._standing:
+            return True
+        if all(version.kind is not Kind.FOLDER for version in self._siblings(key).values()):
+            return False
+        if len(self._standing) >= INDEX_FOLDERS_CACHED_MAX:
+            self._standing.clear()
+        self._standing.add(key)
+        return True
 
     def _keep_complete(self) -> None:
         """Remember what was complete as of the last commit, before this transaction joined any context."""

@@ -8,7 +8,7 @@ many wait, and before the commit. Nothing here outlives its transaction.
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from meerkat.store.codec import BASE_COLUMNS, VERSION_COLUMNS, columns, placeholders
+from meerkat.store.codec import BASE_COLUMNS, VERSION_COLUMNS, blob, columns, placeholders
 
 Values = tuple[object, ...]
 Key = TypeVar("Key", bound=tuple[object, ...])
@@ -29,7 +29,7 @@ _DROP_INTENT = "DELETE FROM intent WHERE path = ?"
 
 
 class Unwritten:
-    """Rows by their key, the last word for each; None: the row goes.
+    """Whole rows by their key, the last word for each; None: the row goes.
 
     Attributes:
         count: how many rows wait, about.
@@ -48,7 +48,7 @@ class Unwritten:
         self.count = 0
 
     def put_entry(self, key: bytes, author: int, seq: int, version: Values) -> None:
-        self._entries[key, author, seq] = version
+        self._entries[key, author, seq] = (blob(key), author, seq, *version)
         self.count += 1
 
     def drop_entry(self, key: bytes, author: int, seq: int) -> None:
@@ -60,15 +60,15 @@ class Unwritten:
         self.count += 1
 
     def put_base(self, key: bytes, base: Values | None) -> None:
-        self._bases[(key,)] = base
+        self._bases[(key,)] = None if base is None else (blob(key), *base)
         self.count += 1
 
     def put_pending(self, key: bytes, pending: Values | None) -> None:
-        self._pending[(key,)] = pending
+        self._pending[(key,)] = None if pending is None else (blob(key), *pending)
         self.count += 1
 
     def put_intent(self, key: bytes, intent: Values | None) -> None:
-        self._intents[(key,)] = intent
+        self._intents[(key,)] = None if intent is None else (blob(key), *intent)
         self.count += 1
 
     def write(self, many: Many) -> None:
@@ -87,8 +87,8 @@ class Unwritten:
 def _write(many: Many, rows: dict[Key, Values | None], put: str, drop: str) -> None:
     if not rows:
         return
-    if gone := [key for key, values in rows.items() if values is None]:
+    if gone := [key for key, row in rows.items() if row is None]:
         many(drop, gone)
-    if kept := [(*key, *values) for key, values in rows.items() if values is not None]:
+    if kept := [row for row in rows.values() if row is not None]:
         many(put, kept)
     rows.clear()
