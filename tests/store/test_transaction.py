@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,7 +16,6 @@ from meerkat.model.dot import Author, Dot, joined, lowered
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.index import Intent, Totals, dot_print
 from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
-from meerkat.model.recipe import Chunk
 from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Stat, Version
 from meerkat.store import snapshot as snapshot_module
 from meerkat.store import transaction as transaction_module
@@ -438,83 +437,6 @@ def test_intents_come_back_whole(index: Index) -> None:
         assert tx.intents() == [intents[0], intents[2]]
 
 
-def test_chunks_are_found_where_a_base_holds_them(index: Index) -> None:
-    """A chunk is located inside the files of this disk whose content has it, and as a whole file."""
-    big = Version(Kind.FILE, size=30, digest=DIGESTS[1], recipe=Digest(b"r" * 32))
-    chunks = (Chunk(DIGESTS[0], 0, 10), Chunk(DIGESTS[2], 10, 20))
-    with index.write() as tx:
-        tx.put_chunks(big.digest, chunks)
-        assert tx.locate_chunk(DIGESTS[2]) == []
-        tx.put_base(RelPath("big"), base_of(big))
-        tx.put_base(RelPath("small"), base_of(FILE))
-    with index.read() as view:
-        assert [(f.path, f.offset, f.length) for f in view.locate_chunk(DIGESTS[2])] == [("big", 10, 20)]
-        assert [(f.path, f.offset, f.length) for f in view.locate_chunk(DIGESTS[0])] == [
-            ("small", 0, 10),
-            ("big", 0, 10),
-        ]
-
-
-def test_pruning_forgets_only_what_nothing_refers_to(index: Index) -> None:
-    """Chunk lists and recipes stay while an entry or a base has their content and go when neither does."""
-    big = Version(Kind.FILE, size=30, digest=DIGESTS[1], recipe=Digest(b"r" * 32))
-    with index.write() as tx:
-        tx.note_changes = False
-        tx.put_chunks(big.digest, (Chunk(DIGESTS[0], 0, 10), Chunk(DIGESTS[2], 10, 20)))
-        tx.put_recipe(big.recipe, b"packed")
-        tx.put_siblings(RelPath("big"), {Dot(HERE, tx.next_seq()): big})
-        assert tx.prune_contents(10) == 0
-        tx.put_base(RelPath("big"), base_of(big))
-        tx.put_siblings(RelPath("big"), {})
-        assert tx.prune_contents(10) == 0
-        assert tx.recipe(big.recipe) == b"packed"
-        assert len(tx.locate_chunk(DIGESTS[2])) == 1
-        tx.put_base(RelPath("big"), None)
-        assert tx.prune_contents(10) == 2
-        assert tx.recipe(big.recipe) is None
-        assert tx.prune_contents(10) == 0
-        tx.put_base(RelPath("big"), base_of(big))
-        assert tx.locate_chunk(DIGESTS[2]) == []
-
-
-def test_parts_of_a_pull_are_kept_where_nothing_reads_them(index: Index) -> None:
-    """What is put aside comes back in order and by pull, survives a restart, and is not an entry, total or vector."""
-    first = Entry(RelPath("b"), {Dot(AUTHORS[1], 1): FILE, Dot(AUTHORS[2], 5): Version(Kind.TOMBSTONE)})
-    second = Entry(RelPath("c"), {Dot(AUTHORS[1], 2): FILE})
-    other = Entry(RelPath("a"), {Dot(AUTHORS[1], 9): FILE})
-    with index.write() as tx:
-        tx.put_aside(7, (first,))
-        tx.put_aside(8, (other,))
-    with index.write() as tx:
-        tx.put_aside(7, (second,))
-    index.close()
-    index = Index.open(index.path, durable=False)
-    with index.write() as tx:
-        assert list(tx.aside(7)) == [first, second]
-        assert list(tx.aside(8)) == [other]
-        assert list(tx.entries()) == []
-        assert tx.context() == {}
-        assert tx.totals() == Totals(0, 0, 0, 0, 0)
-        for entry in tx.aside(7):
-            tx.put_siblings(entry.path, entry.siblings)
-        tx.drop_aside(7)
-        assert list(tx.aside(7)) == []
-        assert list(tx.aside(8)) == [other]
-        tx.drop_aside(None)
-        assert list(tx.aside(8)) == []
-        assert list(tx.entries()) == [first, second]
-
-
-def test_meta_keeps_small_values(index: Index) -> None:
-    """A value is returned as put, replaced by the next, and absent before the first."""
-    with index.write() as tx:
-        assert tx.meta("witness") is None
-        tx.put_meta("witness", b"\0one")
-        tx.put_meta("witness", b"two")
-    with index.read() as view:
-        assert view.meta("witness") == b"two"
-
-
 def test_large_answers_are_whole_across_pages(index: Index) -> None:
     """A walk of many pages neither loses nor splits an entry, though its siblings may straddle two pages."""
     expected = []
@@ -632,3 +554,59 @@ def test_what_is_new_is_settled_at_once(index: Index) -> None:
         assert view.siblings(RelPath("f")) == {dot: FILE}
         assert view.base(RelPath("f")) == base_of(FILE)
         assert [noted.dot for noted in view.changes(None, 9)] == [dot]
+
+
+def test_a_moved_folder_takes_its_bases_along(index: Index) -> None:
+    """What is thereby as it should be waits no more; what has changed meanwhile, and what came new, does."""
+    old, new = RelPath("old"), RelPath("new/place")
+    folder, names = Version(Kind.FOLDER, mode=0o644), ("", "/a", "/b", "/b c")
+    kinds = {"": folder, "/a": FILE, "/b": folder, "/b c": FILE}
+    with index.write() as tx:
+        for seq, name in enumerate(names, 1):
+            base = replace(base_of(kinds[name]), stat=Stat(kinds[name].kind, 10, 0, 2, seq, 0o644))
+            tx.put_siblings(RelPath(new + name), {Dot(HERE, 10 + seq): replace(kinds[name], mode=0o644)})
+            tx.put_siblings(RelPath(old + name), {Dot(HERE, seq): Version(Kind.TOMBSTONE)})
+            tx.put_base(RelPath(old + name), base)
+            assert tx.moved_whole(old, new) == (seq == len(names) or name in ("", "/a", "/b"))
+        assert tx.moved_from(new) == old
+        tx.put_siblings(RelPath("new/place/new"), {Dot(HERE, 20): FILE})
+        assert tx.moved_whole(old, new)
+        tx.put_siblings(RelPath("new/place/a"), {Dot(HERE, 21): replace(FILE, digest=DIGESTS[1])})
+        assert not tx.moved_whole(old, new)
+        tx.move_bases(old, new)
+    with index.read() as view:
+        assert [path for path, _ in view.bases()] == [RelPath(new + name) for name in names]
+        assert view.pending(ROOT, 9) == ["new", "new/place/a", "new/place/new"]
+        assert view.totals().behind_files == 3
+        assert view.totals().behind_bytes == 20
+
+
+@pytest.mark.parametrize("against", ["living", "standing", "twins", "bits", "below", "held", "intent"])
+def test_what_speaks_against_moving_a_folder_as_a_whole(index: Index, against: str) -> None:
+    """Anything that one rename would not make as it should be."""
+    old, new, old_file, new_file = map(RelPath, ("old", "new", "old/a", "new/a"))
+    folder, file = Version(Kind.FOLDER, mode=0o644), replace(FILE, mode=0o644)
+    with index.write() as tx:
+        for path, version in ((old, folder), (old_file, file)):
+            tx.put_base(path, replace(base_of(version), stat=Stat(version.kind, 10, 0, 2, 3, 0o644)))
+        tx.put_siblings(new, {Dot(HERE, 1): folder})
+        tx.put_siblings(new_file, {Dot(HERE, 2): file})
+        assert tx.moved_whole(old, new)
+        base = tx.base(old_file)
+        assert base is not None
+        match against:
+            case "living":
+                tx.put_siblings(RelPath("old/b"), {Dot(HERE, 3): file})
+            case "standing":
+                tx.put_base(RelPath("new/b"), base)
+            case "twins":
+                tx.put_siblings(new_file, {Dot(HERE, 2): file, Dot(HERE, 3): file})
+            case "bits":
+                tx.put_siblings(new_file, {Dot(HERE, 3): replace(file, mode=0o755)})
+            case "below":
+                tx.put_siblings(RelPath("new/a/b"), {Dot(HERE, 3): file})
+            case "held":
+                tx.open_hold([old_file], 1)
+            case "intent":
+                tx.put_intent(Intent(new_file, file, "name", 7, None))
+        assert not tx.moved_whole(old, new)

@@ -22,6 +22,7 @@ from meerkat.model.path import RelPath
 from meerkat.model.problem import PathBlocked, Problem
 from meerkat.model.version import Base, Content, Kind, Stat, Version
 from meerkat.node.ports import Intent, Tx, View
+from meerkat.node.relocate import heal_relocation
 
 log = logging.getLogger("meerkat.heal")
 
@@ -48,6 +49,7 @@ def heal_intents(root: Root, stage: Stage, trash: Trash, tx: Tx, after: list[Aft
     Args:
         after: what is to be run when the transaction is durable is put there.
     """
+    heal_relocation(root, tx)
     intents = tx.intents()
     _heal(root, stage, trash, tx, intents, after)
     return len(intents)

@@ -27,7 +27,7 @@ from meerkat.model.limits import (
     SMALL_GROUPS_MAX,
     STEP_IN_S,
 )
-from meerkat.model.path import ROOT, RelPath, ancestors, parent, tree_key
+from meerkat.model.path import ROOT, RelPath, ancestors, is_below, parent, tree_key
 from meerkat.model.problem import Reason
 from meerkat.model.version import Kind
 from meerkat.node import ledger
@@ -268,9 +268,16 @@ class Inward:
         folders: list[Job] = []
         weight = 0
         moved = False
+        sources = await self._placer.relocator.sources([job.path for job in batch if _is_new_folder(job)])
+        relocated = ROOT
         for job in batch:
-            if self._ignored(job.path):
+            if self._ignored(job.path) or (relocated and is_below(job.path, relocated)):
                 continue
+            if job.path in sources:
+                moved |= await self._flush_folders(folders)
+                if await self._placer.relocator.move(sources[job.path], job.path):
+                    moved, relocated = True, job.path
+                    continue
             match job.step:
                 case Place(version) if version.kind is Kind.FOLDER:
                     folders.append(job)
@@ -463,3 +470,7 @@ class Inward:
         for path in paths:
             if self._hub.has_problem(path):
                 self._hub.healed(path)
+
+
+def _is_new_folder(job: Job) -> bool:
+    return isinstance(job.step, Place) and job.step.version.kind is Kind.FOLDER and job.base is None

@@ -31,6 +31,7 @@ from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.holds import Holds
 from meerkat.node.hub import Hub
+from meerkat.node.moves import Moves
 from meerkat.node.pages import Pages
 from meerkat.node.ports import Tx, View
 from meerkat.node.rules import Rules
@@ -89,6 +90,7 @@ class Outward:
         self._met: dict[RelPath, bool] = {}  # heard of while somebody had them; whether the last event closed them
         claims.on_freed.append(self._freed)
         self._scope = Scope(root, rules, hub)
+        self._moves = Moves(root, books, claims, hub, self._scope, threads, self._ensure_marker)
         self.note_new: Callable[[list[Sight], View], None] = lambda sights, view: None
         self.scanning = False
 
@@ -168,6 +170,13 @@ class Outward:
         busy = self._claims.at_or_below(wanted)  # before the snapshot: what is recorded in between is in that
         arrived = self._arrived.intersection(due)
         self._arrived -= arrived
+        for told in await self._moves.take_in(wanted, arrived.intersection(wanted)):
+            self._holds.seen(told.written)
+            wanted += told.left
+            if told.whole:
+                wanted = [path for path in wanted if path not in (told.old, told.new)]
+                self._settle.calm(told.old)
+                self._settle.calm(told.new)
         batches = await self._in_thread(
             partial(self._books.read_here, partial(self._scope.expand, wanted, busy, arrived))
         )

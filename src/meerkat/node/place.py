@@ -36,6 +36,7 @@ from meerkat.node.hub import Hub
 from meerkat.node.ledger import Job
 from meerkat.node.place_words import Done, Outcome, Staged, blocked_at
 from meerkat.node.ports import Intent, Tx
+from meerkat.node.relocate import Relocator
 from meerkat.node.transfer import Transfer, likely_holders
 
 log = logging.getLogger("meerkat.place")
@@ -69,6 +70,7 @@ class Placer:
         self._threads = threads
         self._look_again = look_again
         self._ignored = ignored
+        self.relocator = Relocator(root, books, claims, hub, threads, look_again, ignored)
         self._counter = itertools.count()
         self._exposed: dict[RelPath, Staged] = {}  # what is to be discarded, and could not be yet
         # by stage name: where it stood, and what was replaced there; None: it is a person's

@@ -6,7 +6,7 @@ open would pin an old snapshot on a connection that goes back to the pool.
 
 import pathlib
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from meerkat.model.limits import INDEX_BUSY_TIMEOUT_S, INDEX_WAL_BYTES_MAX, KIB
@@ -14,6 +14,9 @@ from meerkat.store.errors import IndexDamaged, IndexUnavailable
 
 Row = tuple[Any, ...]
 """What SQLite hands out; `codec` gives it types."""
+
+Values = Sequence[object] | Mapping[str, object]
+"""What a statement is run with: by place or by name."""
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _UNAVAILABLE = {
@@ -85,14 +88,14 @@ class Connection:
             self._raw.close()
             raise
 
-    def rows(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+    def rows(self, sql: str, values: Values = ()) -> list[Row]:
         """All rows of a query."""
         try:
             return self._cursor.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise self._failure(error) from error
 
-    def run(self, sql: str, values: Sequence[object] = ()) -> int:
+    def run(self, sql: str, values: Values = ()) -> int:
         """Execute a statement without rows; answers how many rows it changed."""
         try:
             return self._cursor.execute(sql, values).rowcount

@@ -19,7 +19,7 @@ from meerkat.model.limits import (
     INDEX_LOCATED_MAX,
     INDEX_PAGE_ROWS,
 )
-from meerkat.model.path import ROOT, RelPath, tree_key
+from meerkat.model.path import ROOT, RelPath, is_below, tree_key
 from meerkat.model.version import Base, Content, Entry, Kind, Siblings
 from meerkat.store.codec import (
     BASE_COLUMNS,
@@ -62,6 +62,22 @@ _WITH_CHUNK = f"""SELECT base.path, {columns(BASE_COLUMNS, "base.")}, chunk.star
     FROM chunk CROSS JOIN content ON content.id = chunk.content
     CROSS JOIN base ON base.kind = 1 AND base.ident = content.digest
     WHERE chunk.digest = ? LIMIT {INDEX_LOCATED_MAX}"""
+_FILES_BELOW = "SELECT path, digest FROM entry WHERE path > ? AND path < ? AND kind = 1 LIMIT 4"
+# What stands in a folder, beside the path where it would stand if the folder were elsewhere, and whether that is just
+# what is to stand there: one living version, the same in all that travels, and nothing that makes a folder of a file.
+MOVED = """WITH moved AS (SELECT CAST(:new || substr(path, length(:old) + 1) AS BLOB) AS here, path, kind, ident,
+    mtime_ns, mode FROM base WHERE path >= :old AND path < :old_end), agreeing AS (SELECT here FROM moved WHERE EXISTS
+    (SELECT 1 FROM entry WHERE path = here AND entry.kind = moved.kind AND CASE entry.kind
+        WHEN 1 THEN entry.digest = ident AND entry.mtime_ns = moved.mtime_ns AND entry.mode = moved.mode
+        WHEN 2 THEN entry.mode = moved.mode ELSE entry.target = ident END)
+    AND (SELECT count(*) FROM entry WHERE path = here AND kind <> 4) = 1
+    AND (kind = 2 OR NOT EXISTS (SELECT 1 FROM entry WHERE kind <> 4
+        AND path > CAST(here || x'00' AS BLOB) AND path < CAST(here || x'01' AS BLOB))))"""
+_MOVED_WHOLE = f"""{MOVED} SELECT (SELECT count(*) FROM moved) - (SELECT count(*) FROM agreeing)
+    + EXISTS (SELECT 1 FROM entry WHERE kind <> 4 AND path >= :old AND path < :old_end)
+    + EXISTS (SELECT 1 FROM base WHERE path >= :new AND path < :new_end)
+    + EXISTS (SELECT 1 FROM intent WHERE (path >= :old AND path < :old_end) OR (path >= :new AND path < :new_end))
+    + EXISTS (SELECT 1 FROM held WHERE (path >= :old AND path < :old_end) OR (path >= :new AND path < :new_end))"""
 _TALLY = "files, folders, bytes, pending, pending_bytes, bare, fingerprint"
 
 
@@ -297,6 +313,34 @@ class Snapshot:
     def intents(self) -> list[Intent]:
         return [intent_of_row(row) for row in self._rows("SELECT * FROM intent ORDER BY path")]
 
+    # ---- moved folders
+
+    def moved_from(self, new: RelPath) -> RelPath | None:
+        """A folder of this disk that may be what is to stand at `new`: the pool wants it away, and of the first files
+        that belong to `new` one stands in it, at the same place. `moved_whole` tells whether all of it agrees."""
+        for key, digest in self._rows(_FILES_BELOW, _below(new)):
+            rest = path_of(key)[len(new) :]
+            for path, _ in self.locate_content(Content(Kind.FILE, digest)):
+                old = RelPath(path.removesuffix(rest))
+                if not path.endswith(rest) or not old or is_below(new, old) or is_below(old, new):
+                    continue
+                base = self.base(old)
+                if base is not None and base.content.kind is Kind.FOLDER and not self._lives_within(old):
+                    return old
+        return None
+
+    def moved_whole(self, old: RelPath, new: RelPath) -> bool:
+        """True when moving the folder `old` to `new` would make both as the pool wants them, with all that is in them:
+        nothing lives at or below `old`, nothing stands at or below `new`, and everything that stands in the one has
+        its like in the other. Nothing is held or under way."""
+        if self.base(old) is None:
+            return False
+        ((against,),) = self._rows(_MOVED_WHOLE, moved_values(old, new))
+        return not against
+
+    def _lives_within(self, path: RelPath) -> bool:
+        return any(version.living for version in self.siblings(path).values()) or self.has_living_below(path)
+
     # ---- contents
 
     def recipe(self, digest: Digest) -> bytes | None:
@@ -361,6 +405,12 @@ class Snapshot:
 def _below(path: RelPath) -> tuple[bytes, bytes]:
     """Bounds, both exclusive, of the keys below `path`."""
     return key_range(tree_key(path))
+
+
+def moved_values(old: RelPath, new: RelPath) -> dict[str, object]:
+    """What `MOVED` is to be asked with."""
+    (old_key, old_end), (new_key, new_end) = key_range(tree_key(old)), key_range(tree_key(new))
+    return {"old": old_key, "old_end": old_end, "new": new_key, "new_end": new_end}
 
 
 def ended(*_: object, **__: object) -> NoReturn:

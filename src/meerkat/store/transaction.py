@@ -8,39 +8,33 @@ Values are encoded before the first row is touched, so a caller's unencodable va
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import groupby
-from operator import itemgetter
 
 from meerkat.model.dot import Author, Dot, Vector
-from meerkat.model.ids import Digest
 from meerkat.model.index import FINGERPRINT_BYTES, FINGERPRINT_MODULUS, Intent, dot_print
 from meerkat.model.limits import (
-    CHANGES_KEPT_MAX,
     INDEX_AHEAD_PATHS_MAX,
     INDEX_COMPLETE_PENDING_MAX,
     INDEX_FOLDERS_CACHED_MAX,
-    INDEX_PAGE_ROWS,
     INDEX_UNWRITTEN_ROWS_MAX,
 )
 from meerkat.model.path import RelPath, tree_key
-from meerkat.model.recipe import Chunk
-from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Version
+from meerkat.model.version import Base, Content, Kind, Siblings, Version
 from meerkat.store.codec import (
-    VERSION_COLUMNS,
+    BASE_COLUMNS,
     base_values,
     blob,
     columns,
     intent_values,
     is_conflicted,
-    path_of,
     placeholders,
     representative,
     version_values,
 )
-from meerkat.store.connection import Connection, Row
-from meerkat.store.snapshot import KEYS_PER_QUERY, Snapshot, ended
+from meerkat.store.connection import Connection, Row, Values
+from meerkat.store.contents import ContentsWriter
+from meerkat.store.snapshot import KEYS_PER_QUERY, MOVED, moved_values
 from meerkat.store.unwritten import Unwritten
 
 COPY_MARK = b".conflict-"
@@ -52,23 +46,20 @@ _PENDING_OF_MANY = f"SELECT path, bytes, bare FROM pending WHERE path IN ({place
 _JOIN = """INSERT INTO author (node, epoch, context, floor) VALUES (?, ?, ?, ?) ON CONFLICT (node, epoch) DO UPDATE
     SET context = max(context, excluded.context), floor = max(floor, excluded.floor)
     WHERE excluded.context > context OR excluded.floor > floor"""
-_PUT_ASIDE = f"""INSERT OR REPLACE INTO aside (path, author, seq, {columns(VERSION_COLUMNS)}, pull, number)
-    VALUES ({placeholders(5 + len(VERSION_COLUMNS))})"""
-_ASIDE_PAGE = f"""SELECT path, author, seq, {columns(VERSION_COLUMNS)}, number FROM aside
-    WHERE pull = ? AND (number, author, seq) > (?, ?, ?) ORDER BY number, author, seq LIMIT {INDEX_PAGE_ROWS}"""
 _PUT_STATE = """UPDATE state SET files = ?, folders = ?, bytes = ?, pending = ?, pending_bytes = ?, bare = ?,
     fingerprint = ?"""
-_UNUSED_CONTENTS = """SELECT id FROM content AS c
-    WHERE NOT EXISTS (SELECT 1 FROM base WHERE kind = 1 AND ident = c.digest)
-    AND NOT EXISTS (SELECT 1 FROM entry WHERE recipe <> x'' AND digest = c.digest) LIMIT ?"""
-_DROP_UNUSED_RECIPES = """DELETE FROM recipe WHERE rowid IN (SELECT rowid FROM recipe AS r
-    WHERE NOT EXISTS (SELECT 1 FROM base WHERE recipe <> x'' AND recipe = r.digest)
-    AND NOT EXISTS (SELECT 1 FROM entry WHERE recipe <> x'' AND recipe = r.digest)
-    AND NOT EXISTS (SELECT 1 FROM change WHERE recipe <> x'' AND recipe = r.digest) LIMIT ?)"""
+_MOVE_BASES = f"""INSERT INTO base (path, {columns(BASE_COLUMNS)})
+    SELECT CAST(:new || substr(path, length(:old) + 1) AS BLOB), {columns(BASE_COLUMNS)}
+    FROM base WHERE path >= :old AND path < :old_end"""
+_SETTLE_MOVED = f"""{MOVED} DELETE FROM pending WHERE path IN (SELECT here FROM agreeing)"""
+_SETTLE_LEFT = """DELETE FROM pending WHERE path >= :old AND path < :old_end
+    AND NOT EXISTS (SELECT 1 FROM entry WHERE kind <> 4 AND path >= :old AND path < :old_end)"""
+_DROP_MOVED = "DELETE FROM base WHERE path >= :old AND path < :old_end"
+_SUM_PENDING = "SELECT count(*), coalesce(sum(bytes), 0), coalesce(sum(bare), 0) FROM pending"
 _NOTED = "SELECT 1 FROM change WHERE path = ? AND author = ? AND seq = ?"
 
 
-class Transaction(Snapshot):
+class Transaction(ContentsWriter):
     """See `ports.Tx`. Usable within the `with Index.write()` block that gave it, by one thread at a time."""
 
     def __init__(
@@ -76,8 +67,6 @@ class Transaction(Snapshot):
     ) -> None:
         """`authors` is copied: rows made here may be rolled back. `complete_before`: the last commit's `complete()`."""
         super().__init__(connection, dict(authors))
-        self._run = connection.run
-        self._many = connection.many
         self._rows = self._rows_after_all
         self._unwritten = Unwritten()
         self._numbers = {author: number for number, author in self._authors.items()}
@@ -93,6 +82,9 @@ class Transaction(Snapshot):
         self.note_changes = True
         self._has_dropped: bool | None = None
 
+    def _write_unwritten(self) -> None:
+        self._unwritten.write(self._many)
+
     def flush(self) -> dict[int, Author]:
         """Write what is kept in memory, before the commit. Answers the authors that the index may now remember."""
         self._unwritten.write(self._many)
@@ -103,12 +95,7 @@ class Transaction(Snapshot):
             self._run(_PUT_STATE, (t.files, t.folders, t.bytes, t.pending, t.pending_bytes, t.bare, fingerprint))
         return self._authors
 
-    def end(self) -> None:
-        super().end()
-        self._run = ended
-        self._many = ended
-
-    def _rows_after_all(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+    def _rows_after_all(self, sql: str, values: Values = ()) -> list[Row]:
         """Ask SQLite, once it knows everything."""
         if self._unwritten.count:
             self._unwritten.write(self._many)
@@ -161,8 +148,8 @@ class Transaction(Snapshot):
     # ---- entries
 
     def put_new(self, path: RelPath, version: Version, base: Base) -> Dot:
-        """Write what was found at a path of which nobody has ever heard: a dot of this node, and the base. As `next_seq`,
-        `put_siblings`, `put_base` and `clear_pending`, for a path without siblings or base."""
+        """Write what was found at a path of which nobody has ever heard, under a dot of this node, and the base: as
+        `next_seq`, `put_siblings`, `put_base` and `clear_pending`, for a path without siblings or base."""
         key = _key(path)
         dot = Dot(self.author(), self.next_seq())
         self._put_first(key, dot, version)
@@ -297,6 +284,17 @@ class Transaction(Snapshot):
             self._put_pending(key, before, (lacking, before[1]))
         self._make_room()
 
+    def move_bases(self, old: RelPath, new: RelPath) -> None:
+        """The folder `old` stands at `new` now, with all that is in it. What is thereby as the pool wants it is pending
+        no more; what changed in the index since that was seen stays pending."""
+        self._forget_ahead()
+        values = moved_values(old, new)
+        self._run(_SETTLE_MOVED, values)
+        self._run(_MOVE_BASES, values)
+        self._run(_DROP_MOVED, values)
+        self._run(_SETTLE_LEFT, values)
+        ((self._tally.pending, self._tally.pending_bytes, self._tally.bare),) = self._rows(_SUM_PENDING)
+
     def set_pending(self, path: RelPath) -> None:
         self._set_pending(_key(path))
 
@@ -319,60 +317,6 @@ class Transaction(Snapshot):
 
     def clear_intent(self, path: RelPath) -> None:
         self._unwritten.put_intent(_key(path), None)
-
-    # ---- contents
-
-    def put_recipe(self, digest: Digest, packed: bytes) -> None:
-        self._run("INSERT OR IGNORE INTO recipe (digest, packed) VALUES (?, ?)", (digest, packed))
-
-    def put_chunks(self, content: Digest, chunks: tuple[Chunk, ...]) -> None:
-        self._run("INSERT OR IGNORE INTO content (digest) VALUES (?)", (content,))
-        ((number,),) = self._rows("SELECT id FROM content WHERE digest = ?", (content,))
-        # Each row says something true of the content whatever cut it up, so rows of an earlier recipe may stay.
-        self._many(
-            "INSERT OR IGNORE INTO chunk (digest, content, start, length) VALUES (?, ?, ?, ?)",
-            ((chunk.digest, number, chunk.offset, chunk.length) for chunk in chunks),
-        )
-
-    def prune_contents(self, limit: int) -> int:
-        """Forget chunk lists and recipes that belong to no base, entry or noted change any more, up to `limit` of each,
-        and the oldest changes beyond `CHANGES_KEPT_MAX`.
-
-        Returns:
-            how many were forgotten; 0: nothing is left to prune.
-        """
-        self._unwritten.write(self._many)
-        self._run("DELETE FROM change WHERE number <= (SELECT max(number) FROM change) - ?", (CHANGES_KEPT_MAX,))
-        contents = self._rows(_UNUSED_CONTENTS, (limit,))
-        self._many("DELETE FROM chunk WHERE content = ?", contents)
-        self._many("DELETE FROM content WHERE id = ?", contents)
-        return len(contents) + self._run(_DROP_UNUSED_RECIPES, (limit,))
-
-    # ---- small values, long pulls
-
-    def put_meta(self, key: str, value: bytes) -> None:
-        self._run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
-
-    def put_aside(self, pull: int, entries: tuple[Entry, ...]) -> None:
-        """Keep entries of the pull, after those already kept. One without siblings says nothing and is left out."""
-        ((last,),) = self._rows("SELECT coalesce(max(number), 0) FROM aside WHERE pull = ?", (pull,))
-        rows = []
-        for number, entry in enumerate(entries, last + 1):
-            key = blob(_key(entry.path))
-            for dot, version in entry.siblings.items():
-                rows.append((key, self._number(dot.author), dot.seq, *version_values(version), pull, number))
-        self._many(_PUT_ASIDE, rows)
-
-    def aside(self, pull: int) -> Iterator[Entry]:
-        for _, group in groupby(self._aside_rows(pull), itemgetter(-1)):
-            rows = list(group)
-            yield Entry(path_of(rows[0][0]), self._decoded(rows))
-
-    def drop_aside(self, pull: int | None) -> None:
-        if pull is None:
-            self._run("DELETE FROM aside")
-        else:
-            self._run("DELETE FROM aside WHERE pull = ?", (pull,))
 
     # ---- within the store
 
@@ -487,13 +431,6 @@ class Transaction(Snapshot):
         self._run("DELETE FROM complete")
         kept = [(self._number(author), seq) for author, seq in self._complete_before().items()]
         self._many("INSERT INTO complete (author, seq) VALUES (?, ?)", kept)
-
-    def _aside_rows(self, pull: int) -> Iterator[Row]:
-        after: tuple[object, ...] = (-1, -1, -1)
-        while page := self._rows(_ASIDE_PAGE, (pull, *after)):
-            yield from page
-            last = page[-1]
-            after = (last[-1], last[1], last[2])
 
 
 def _key(path: RelPath) -> bytes:
