@@ -53,6 +53,37 @@ def test_a_folder_that_must_not_be_written(pool: Pool) -> None:
     assert (said.exit, said.error["code"]) == (1, "not_writable")
 
 
+MOVED_FILES, MOVED_BYTES = 3000, 4096
+
+
+def test_a_large_folder_moved_while_a_member_is_away(pool: Pool) -> None:
+    """Those who were there and who comes back later move what they have: no content is on the wire, and
+    what the member edited in the old folder meanwhile is not lost."""
+    one = pool.node("one")
+    for number in range(MOVED_FILES):
+        place = one.path(f"before/{number // 100:02}/{number % 100:02}.bin")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(os.urandom(MOVED_BYTES))
+    pool.found(one)
+    two, three = pool.join("two", one), pool.join("three", one)
+    pool.wait_equal()
+    pool.wait_settled()
+    pool.down(three)
+    received = pool.status(two)["traffic"]["received_bytes"]
+    one.path("elsewhere").mkdir()
+    one.path("before").rename(one.path("elsewhere/after"))
+    pool.wait_equal(one, two)
+    assert pool.status(two)["traffic"]["received_bytes"] - received < MOVED_FILES * MOVED_BYTES // 8
+    three.path("before/07/07.bin").write_text("edited while it was away\n")
+    pool.restart(three)
+    tree = pool.wait_equal()
+    assert pool.status(three)["traffic"]["received_bytes"] < MOVED_FILES * MOVED_BYTES // 8
+    assert "elsewhere/after/29/99.bin" in tree
+    assert "elsewhere/after/07/07.bin" in tree
+    assert one.path("before/07/07.bin").read_text() == "edited while it was away\n"
+    assert sum(name.startswith("before/") and name.endswith(".bin") for name in tree) == 1
+
+
 def test_what_cannot_be_shared_is_listed_and_skipped(pool: Pool) -> None:
     """Pipes, sockets and names that are not UTF-8 are problems in `status`; everything else is in sync around them."""
     one = pool.node("one")

@@ -8,7 +8,7 @@ from meerkat.model.dot import Author, Dot
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.path import RelPath
 from meerkat.model.version import Kind, Version
-from meerkat.store import transaction as transaction_module
+from meerkat.store import contents as contents_module
 from meerkat.store.index import Index
 
 HERE = Author(NodeId("a" * 32), 7)
@@ -66,7 +66,7 @@ def test_a_node_that_learns_a_whole_index_notes_nothing(index: Index) -> None:
 
 def test_history_is_bounded_and_keeps_the_recipes_it_needs(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest rows go; while a row is there, so is the recipe with which its bytes can be fetched."""
-    monkeypatch.setattr(transaction_module, "CHANGES_KEPT_MAX", 2)
+    monkeypatch.setattr(contents_module, "CHANGES_KEPT_MAX", 2)
     recipe = Digest(b"r" * 32)
     with index.write() as tx:
         tx.put_recipe(recipe, b"packed")
@@ -83,7 +83,7 @@ def test_history_is_bounded_and_keeps_the_recipes_it_needs(index: Index, monkeyp
 def test_what_outlived_its_row_is_noted_as_it_goes(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file older than all that is kept of history: when it is deleted or edited, its version can still be named. What
     has its row is not noted twice."""
-    monkeypatch.setattr(transaction_module, "CHANGES_KEPT_MAX", 1)
+    monkeypatch.setattr(contents_module, "CHANGES_KEPT_MAX", 1)
     other = RelPath("other")
     with index.write() as tx:
         tx.put_siblings(PATH, {Dot(HERE, tx.next_seq()): version(1)})

@@ -87,6 +87,7 @@ SCAN_BATCH_BYTES_MAX = 64 * MIB  # or so many bytes hashed: what is done is told
 REMOVALS_IN_A_PASS_MAX = 65_536  # paths kept in memory until the way back
 PLAN_BATCH_MAX = 1000
 MOVED_PATHS_MAX = 131_072  # in a folder that is moved as a whole; their names are kept in memory meanwhile
+MOVE_WAIT_S = 1.0  # for somebody who is at work in a folder that is to be moved; then it is dealt with file by file
 SETTLE_PATHS_MAX = 100_000  # beyond this many unsettled paths a full scan is cheaper
 HASH_THREADS_MAX = 4
 IGNORE_LINES_MAX = 10_000  # rules are tried one after the other for each path

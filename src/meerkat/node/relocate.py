@@ -24,7 +24,7 @@ from meerkat.disk import commit, platform
 from meerkat.disk.root import Root
 from meerkat.disk.scan import look, walk
 from meerkat.disk.trouble import GONE, blocked
-from meerkat.model.limits import MOVED_PATHS_MAX
+from meerkat.model.limits import MOVE_WAIT_S, MOVED_PATHS_MAX
 from meerkat.model.path import MARKER, RelPath
 from meerkat.model.problem import PathBlocked
 from meerkat.model.version import Kind, Stat
@@ -81,6 +81,11 @@ class Relocator:
         wanted = [*paths, *(_elsewhere(path, old, new) for path in paths)]
         if any(map(self._ignored, wanted)):
             return False  # what is ignored stays where it is, and nothing is put down for it
+        try:
+            async with asyncio.timeout(MOVE_WAIT_S):  # whoever looks at one of them is done in a moment
+                await self._claims.until_free(wanted)
+        except TimeoutError:
+            return False
         claimed = self._claims.take(wanted)
         try:
             return len(claimed) == len(wanted) and await self._move(old, new)
