@@ -7,7 +7,7 @@ import pytest
 
 from meerkat.core import settle as settle_module
 from meerkat.core.settle import Settle
-from meerkat.model.limits import QUIET_CLOSED_S, QUIET_MAX_S, QUIET_OPEN_S
+from meerkat.model.limits import QUIET_CLOSED_S, QUIET_MAX_S, QUIET_OPEN_S, QUIET_SAVED_MAX_S
 from meerkat.model.path import RelPath
 
 A = RelPath("a")
@@ -67,10 +67,19 @@ def test_a_log_held_open_is_taken_at_growing_intervals(pause: float) -> None:
 
 
 def test_a_program_that_saves_in_a_loop_is_slowed_down() -> None:
-    """Closed each second for an hour: the waits double, the file is still taken."""
+    """Closed each second for an hour: the waits double up to their bound, the file is still taken."""
     taken = run(Settle(), [(float(tick), True) for tick in range(3600)], until=3700.0)
-    assert len(taken) < 80
+    assert len(taken) < 3600 / QUIET_SAVED_MAX_S + 20
     assert taken[-1] > 3590
+
+
+@pytest.mark.parametrize("pause", [1.0, 2.0, 4.0])
+def test_a_person_who_saves_all_the_time_waits_for_seconds_at_most(pause: float) -> None:
+    """A save every few seconds all day long is never older elsewhere than the bound for what its writer closes."""
+    saves = [tick * pause for tick in range(5000)]
+    taken = run(Settle(), [(at, True) for at in saves], until=saves[-1] + 100)
+    for at in saves:
+        assert next(when for when in taken if when >= at) <= at + QUIET_SAVED_MAX_S + QUIET_CLOSED_S
 
 
 def test_a_person_who_saves_often_never_waits() -> None:

@@ -1,12 +1,13 @@
 """Which touched paths have gone quiet: the watch's raw events come in, paths worth a look come out.
 
 A path is looked at when its writer closed it, or when nothing happened to it for a moment; never at each tick of a
-writer, and never later than `QUIET_MAX_S` after the first touch, so a file that is written for hours is still taken.
+writer, and never later than a bound after the first touch, so a file that is written for hours is still taken.
 
 The moment when a path comes due, counted from its touches since it was last taken:
 
     quiet = QUIET_CLOSED_S if the last touch closed it, else QUIET_OPEN_S
-    due   = min(max(first + quiet * 2**heat, last + quiet), first + QUIET_MAX_S)
+    bound = QUIET_SAVED_MAX_S if the last touch closed it, else QUIET_MAX_S
+    due   = min(max(first + min(quiet * 2**heat, bound), last + quiet), first + QUIET_MAX_S)
 
 `heat` grows by one each time a path is taken and touched again soon ("soon" is a few seconds for a file that its
 writer closes, because people save that often, and `QUIET_MAX_S` for one held open, which is what logs do), and falls
@@ -19,7 +20,14 @@ look is taken afterwards. Our own echo costs a look that finds nothing; a person
 import heapq
 from typing import NamedTuple
 
-from meerkat.model.limits import HOT_AGAIN_S, QUIET_CLOSED_S, QUIET_MAX_S, QUIET_OPEN_S, SETTLE_PATHS_MAX
+from meerkat.model.limits import (
+    HOT_AGAIN_S,
+    QUIET_CLOSED_S,
+    QUIET_MAX_S,
+    QUIET_OPEN_S,
+    QUIET_SAVED_MAX_S,
+    SETTLE_PATHS_MAX,
+)
 from meerkat.model.path import RelPath
 
 _HEAT_MAX = 16
@@ -51,8 +59,9 @@ class _Touched:
         self.key: float | None = None
 
     def due(self) -> float:
-        quiet = QUIET_CLOSED_S if self.closed else QUIET_OPEN_S
-        return min(max(self.first + quiet * (1 << self.heat), self.last + quiet), self.first + QUIET_MAX_S)
+        quiet, bound = (QUIET_CLOSED_S, QUIET_SAVED_MAX_S) if self.closed else (QUIET_OPEN_S, QUIET_MAX_S)
+        hot = min(quiet * (1 << self.heat), bound)
+        return min(max(self.first + hot, self.last + quiet), self.first + QUIET_MAX_S)
 
 
 class Settle:
