@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meerkat.disk.root import Root
-from meerkat.disk.scan import Unseen, is_racy, look, walk
+from meerkat.disk.scan import Unseen, is_racy, look, recognise, walk
+from meerkat.model.ids import Digest
 from meerkat.model.limits import RACY_WINDOW_NS, SINGLE_CHUNK_BYTES_MAX
 from meerkat.model.path import ROOT, RelPath, is_below, parse_path, tree_key
 from meerkat.model.problem import PathBlocked, Problem, Reason
@@ -61,6 +63,25 @@ def test_a_large_file_has_a_recipe(folder: Path, root: Root) -> None:
     assert sight.recipe.size == len(data)
     for piece in sight.recipe.chunks:
         assert blake3(data[piece.offset : piece.offset + piece.length]).digest() == piece.digest
+
+
+def test_a_file_is_recognised_under_another_name(folder: Path, root: Root) -> None:
+    """By its content alone, and with the recipe that is known; another content, another kind or nothing is not it."""
+    data = os.urandom(SINGLE_CHUNK_BYTES_MAX + 1)
+    (folder / "f").write_bytes(data)
+    known = replace(seen_base(root, "f"), recipe=Digest(b"r" * 32))
+    os.rename(folder / "f", folder / "g")
+    found = recognise(root, parse_path("g"), known)
+    assert found is not None
+    assert (found.content, found.recipe) == (known.content, known.recipe)
+    assert found.stat == root.lstat(parse_path("g"))
+    assert recognise(root, parse_path("f"), known) is None
+    (folder / "g").write_bytes(data[:-1] + b"?")
+    (folder / "folder").mkdir()
+    os.symlink("g", folder / "link")
+    os.mkfifo(folder / "pipe")
+    for name in ("g", "folder", "link", "pipe"):
+        assert recognise(root, parse_path(name), known) is None
 
 
 def test_links_folders_and_nothing(folder: Path, root: Root) -> None:

@@ -11,6 +11,7 @@ from node_rooms import Rooms, path
 from meerkat.disk import scan
 from meerkat.disk.watch import Touched
 from meerkat.model.dot import Dot
+from meerkat.model.limits import SINGLE_CHUNK_BYTES_MAX
 from meerkat.model.version import Kind
 
 NAMES = ("a.txt", "sub/b.txt")
@@ -104,5 +105,39 @@ def test_a_folder_in_a_folder_that_nobody_has_heard_of(tmp_path: Path) -> None:
         await moved(ada, "above/new")
         await ada.holds.judge()
         assert await living(ada) == {"above", *(f"above/new{name}" for name in ("", "/a.txt", "/sub", "/sub/b.txt"))}
+
+    run(tmp_path, scene)
+
+
+def test_a_renamed_file_is_told_at_once_and_cut_as_it_was(tmp_path: Path) -> None:
+    """Its recipe is the known one, whatever a new cut would have made of it."""
+
+    async def scene(ada: Rooms) -> None:
+        ada.put("one.bin", os.urandom(SINGLE_CHUNK_BYTES_MAX + 1))
+        await ada.scan()
+        (before,) = await ada.living("one.bin")
+        os.rename(ada.folder / "one.bin", ada.folder / "sub.bin")
+        generation = ada.books.generation
+        await ada.outward._take_in_due([path("one.bin"), path("sub.bin")])
+        assert ada.books.generation == generation + 1
+        (after,) = await ada.living("sub.bin")
+        assert (after.digest, after.recipe) == (before.digest, before.recipe)
+        assert await ada.living("one.bin") == []
+        assert (await ada.scan()).changes == 0
+
+    run(tmp_path, scene)
+
+
+def test_another_file_under_the_inode_of_one_that_is_gone_is_no_move(tmp_path: Path) -> None:
+    """What it holds decides; both are told as what they are."""
+
+    async def scene(ada: Rooms) -> None:
+        (ada.folder / "old/a.txt").write_bytes(b"something else")
+        os.rename(ada.folder / "old/a.txt", ada.folder / "b.txt")
+        await ada.outward._take_in_due([path("b.txt"), path("old/a.txt")])
+        await ada.holds.judge()
+        assert await ada.living("old/a.txt") == []
+        (version,) = await ada.living("b.txt")
+        assert version.size == len(b"something else")
 
     run(tmp_path, scene)

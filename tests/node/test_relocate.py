@@ -9,7 +9,9 @@ import pytest
 from node_rooms import WITHIN_S, Rooms, path
 
 from meerkat.disk import scan
-from meerkat.model.path import MARKER
+from meerkat.disk.root import Root
+from meerkat.model.limits import SINGLE_CHUNK_BYTES_MAX
+from meerkat.model.path import MARKER, RelPath
 from meerkat.model.version import Kind
 from meerkat.node import relocate
 from meerkat.node.relocate import NOTE, heal_relocation
@@ -202,3 +204,58 @@ def test_where_nobody_can_tell_nothing_is_deleted(tmp_path: Path) -> None:
         assert {name: ben.tree()[f"new/{name}"] for name in NAMES} == {name: name.encode() for name in NAMES}
 
     run(tmp_path, scene)
+
+
+LARGE = os.urandom(SINGLE_CHUNK_BYTES_MAX + 1)
+
+
+def test_a_large_file_goes_with_one_rename(tmp_path: Path) -> None:
+    """The very file stands under the new name, and the next scan has nothing to say."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada", "ada") as ada, Rooms(tmp_path / "ben", "ben") as ben:
+            for each in (ada, ben):
+                each.put("old.bin", LARGE)
+            await ada.scan()
+            await ben.learn(ada)
+            await ben.scan()
+            inode = (ben.folder / "old.bin").stat().st_ino
+            os.rename(ada.folder / "old.bin", ada.folder / "new.bin")
+            await ada.scan()
+            await ben.learn(ada)
+            await agreed(ben)
+            assert (ben.folder / "new.bin").stat().st_ino == inode
+            assert (ben.read("old.bin"), ben.read("new.bin")) == (None, LARGE)
+            assert ben.in_trash() == {}
+            assert (await ben.scan()).changes == 0
+            assert ben.books.context == ada.books.context
+
+    asyncio.run(play())
+
+
+def test_a_file_that_is_edited_as_it_goes_is_an_edit_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written just before or just after the rename is found, and replaces what was to stand there."""
+    honest = relocate._renamed
+
+    def renamed(root: Root, old: RelPath, new: RelPath) -> bool:
+        (root.directory / old).write_bytes(b"edited just before")
+        return honest(root, old, new)
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada", "ada") as ada, Rooms(tmp_path / "ben", "ben") as ben:
+            for each in (ada, ben):
+                each.put("old.bin", LARGE)
+            await ada.scan()
+            await ben.learn(ada)
+            await ben.scan()
+            os.rename(ada.folder / "old.bin", ada.folder / "new.bin")
+            await ada.scan()
+            await ben.learn(ada)
+            monkeypatch.setattr(relocate, "_renamed", renamed)
+            assert await ben.placer.relocator.move(path("old.bin"), path("new.bin"))
+            assert ben.again == ["new.bin"]
+            await ben.scan()
+            (edited,) = await ben.living("new.bin")
+            assert (edited.size, edited.height) == (len(b"edited just before"), 2)
+
+    asyncio.run(play())

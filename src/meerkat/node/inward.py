@@ -268,7 +268,7 @@ class Inward:
         folders: list[Job] = []
         weight = 0
         moved = False
-        sources = await self._placer.relocator.sources([job.path for job in batch if _is_new_folder(job)])
+        sources = await self._placer.relocator.sources([job.path for job in batch if _may_be_here(job)])
         relocated = ROOT
         for job in batch:
             if self._ignored(job.path) or (relocated and is_below(job.path, relocated)):
@@ -472,5 +472,9 @@ class Inward:
                 self._hub.healed(path)
 
 
-def _is_new_folder(job: Job) -> bool:
-    return isinstance(job.step, Place) and job.step.version.kind is Kind.FOLDER and job.base is None
+def _may_be_here(job: Job) -> bool:
+    """It comes to a free place and is worth the question whether it stands elsewhere on this disk."""
+    if not isinstance(job.step, Place) or job.base is not None:
+        return False
+    version = job.step.version
+    return version.kind is Kind.FOLDER or (version.kind is Kind.FILE and version.size > SINGLE_CHUNK_BYTES_MAX)

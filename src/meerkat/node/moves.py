@@ -1,21 +1,23 @@
-"""A folder that a person moved is told as one: what is new there and what is gone here, in one transaction.
+"""What a person moved is told as one: what is new there and what is gone here, in one transaction.
 
-The watch tells of both names, and the folder's inode that they are one. What in it looks, to the lstat, as it looked
+The watch tells of both names, and the inode that they are one. What in a folder looks, to the lstat, as it looked
 at the old name was not written meanwhile (a rename of a folder touches nothing in it), so it need not be read again;
 and since nothing is gone that is not there, no deletion has to wait until it is seen how many there are. Told at once,
 the others can do the same with one rename.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 from meerkat.disk.root import Root
-from meerkat.disk.scan import Sight, look
-from meerkat.model.limits import MOVED_PATHS_MAX, SCAN_BATCH_PATHS_MAX
+from meerkat.disk.scan import Sight, look, recognise
+from meerkat.model.limits import LOOK_AHEAD_PATHS, MOVED_PATHS_MAX, SCAN_BATCH_PATHS_MAX
 from meerkat.model.path import RelPath, ancestors, is_below, tree_key
 from meerkat.model.problem import PathBlocked
 from meerkat.model.version import Base, Kind, Stat
@@ -31,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A path that a person moved with its folder: what stood at `old` stands, as it was, at `new`."""
+    """A path that a person moved, or its folder: what stood at `old` stands, as it was, at `new`."""
 
     old: RelPath
     new: RelPath
@@ -43,20 +45,20 @@ class Told:
     """A move that was recorded.
 
     Attributes:
+        names: from where to where.
         written: the paths for which something was written.
         left: what stood in it and is not there as it was, to be looked at.
         whole: everything in it had moved along, and nothing else is there; nothing is left to be looked at.
     """
 
-    old: RelPath
-    new: RelPath
+    names: tuple[RelPath, RelPath]
     written: list[RelPath]
     left: list[RelPath]
     whole: bool
 
 
 class Moves:
-    """Recognises folders that were moved within the shared folder."""
+    """Recognises what was moved within the shared folder."""
 
     def __init__(
         self,
@@ -76,48 +78,93 @@ class Moves:
         self._threads = threads
         self._ensure_marker = ensure_marker
 
-    async def take_in(self, due: Sequence[RelPath], arrived: Set[RelPath]) -> list[Told]:
-        """Record what of the touched paths is a folder that moved from one of them to another.
-
-        Args:
-            arrived: those of them that came from elsewhere.
-        """
-        if not arrived:
+    async def take_in(self, due: Sequence[RelPath]) -> list[Told]:
+        """Record what of the touched paths has moved from one of them to another."""
+        if len(due) < 2 or self._root.naming.folds:
             return []
-        told = []
-        for old, new in await self._in_thread(partial(self._books.read_here, partial(self._recognised, due, arrived))):
-            moved, left, whole = await self._in_thread(partial(self._books.read_here, partial(self._matched, old, new)))
-            paths = [path for each in moved for path in (each.old, each.new)]
-            claimed = self._claims.take(paths)
-            try:
-                if moved and len(claimed) == len(paths):
-                    self._ensure_marker()
-                    written = await self._books.write(partial(record_moved, moved=moved))
-                    told.append(Told(old, new, written, left, whole))
-                    for each in moved[: SCAN_BATCH_PATHS_MAX // 2]:
-                        kind = each.base.content.kind.name.lower()
-                        self._hub.tell("file.changed", path=each.new, kind=kind)
-                        self._hub.tell("file.changed", path=each.old, kind="deleted")
-            finally:
-                self._claims.free(claimed)
+        folders, files = await self._here(partial(self._recognised, due))
+        told = [each for old, new in folders if (each := await self._take_in_folder(old, new)) is not None]
+        if files:
+            told += await self._take_in_files(files)
         return told
 
-    def _recognised(self, due: Sequence[RelPath], arrived: Set[RelPath], view: View) -> list[tuple[RelPath, RelPath]]:
-        """In a worker thread: from where to where, by the folders' inodes."""
+    async def _take_in_folder(self, old: RelPath, new: RelPath) -> Told | None:
+        within = await self._here(partial(_within, old))
+        with self._claimed([path for each in within for path in (each, RelPath(new + each[len(old) :]))]) as free:
+            if not free:
+                return None
+            moved, left, whole = await self._here(partial(self._matched, old, new))
+            return Told((old, new), await self._record(moved), left, whole) if moved else None
+
+    async def _take_in_files(self, pairs: Sequence[tuple[RelPath, RelPath]]) -> list[Told]:
+        with self._claimed([path for pair in pairs for path in pair]) as free:
+            if not free:
+                return []
+            moved = await self._here(partial(self._renamed, pairs))
+            written = await self._record(moved) if moved else []
+            return [Told((each.old, each.new), written, [], whole=True) for each in moved]
+
+    async def _record(self, moved: Sequence[Moved]) -> list[RelPath]:
+        self._ensure_marker()
+        written = await self._books.write(partial(record_moved, moved=moved))
+        for each in moved[: SCAN_BATCH_PATHS_MAX // 2]:
+            self._hub.tell("file.changed", path=each.new, kind=each.base.content.kind.name.lower())
+            self._hub.tell("file.changed", path=each.old, kind="deleted")
+        return written
+
+    @contextmanager
+    def _claimed(self, paths: list[RelPath]) -> Iterator[bool]:
+        """Nobody else is at work at any of these; False: somebody is."""
+        claimed = self._claims.take(paths)
+        try:
+            yield len(claimed) == len(paths)
+        finally:
+            self._claims.free(claimed)
+
+    def _recognised(
+        self, due: Sequence[RelPath], view: View
+    ) -> tuple[list[tuple[RelPath, RelPath]], list[tuple[RelPath, RelPath]]]:
+        """In a worker thread: folders and files, from where to where, by their inodes."""
+        known: dict[RelPath, Base] = {}
+        for at in range(0, len(due), LOOK_AHEAD_PATHS):
+            batch = due[at : at + LOOK_AHEAD_PATHS]
+            view.look_ahead(batch)
+            known.update((path, base) for path in batch if path and (base := view.base(path)) is not None)
         gone: dict[int, RelPath] = {}
-        for path in due:
-            base = view.base(path)
-            if base is not None and base.content.kind is Kind.FOLDER and self._lstat(path) is None:
+        for path, base in known.items() if len(known) < len(due) else ():
+            if base.content.kind is not Kind.SYMLINK and self._lstat(path) is None:
                 gone[base.stat.inode] = path
-        found = []
-        for path in sorted(arrived, key=tree_key) if gone else ():
+        folders: list[tuple[RelPath, RelPath]] = []
+        files: list[tuple[RelPath, RelPath]] = []
+        for path in sorted((path for path in due if path and path not in known), key=tree_key) if gone else ():
             seen = self._lstat(path)
-            old = gone.get(seen.inode) if seen is not None and seen.kind is Kind.FOLDER else None
-            if old is None or view.base(path) is not None or is_below(path, old) or is_below(old, path):
+            old = gone.get(seen.inode) if seen is not None else None
+            if seen is None or old is None or known[old].stat.kind is not seen.kind:
                 continue
-            if all((base := view.base(above)) and base.content.kind is Kind.FOLDER for above in ancestors(path)):
-                found.append((old, path))
-        return found
+            if (
+                self._scope.ignored(path)
+                or is_below(path, old)
+                or is_below(old, path)
+                or not _stands_in_known(view, path)
+            ):
+                continue
+            del gone[seen.inode]
+            (folders if seen.kind is Kind.FOLDER else files).append((old, path))
+        return folders, files[:SCAN_BATCH_PATHS_MAX]
+
+    def _renamed(self, pairs: Sequence[tuple[RelPath, RelPath]], view: View) -> list[Moved]:
+        """In a worker thread: the files that hold what they held under the old name. A rename shows in a file's own
+        times, so each is read; what it was cut into is known."""
+        moved = []
+        for old, new in pairs:
+            base = view.base(old)
+            try:
+                now = recognise(self._root, new, base) if base is not None else None
+            except PathBlocked:
+                continue
+            if now is not None and self._lstat(old) is None:
+                moved.append(Moved(old, new, now))
+        return moved
 
     def _lstat(self, path: RelPath) -> Stat | None:
         try:
@@ -165,12 +212,22 @@ class Moves:
             return None
         return now if now is not None and now.content == base.content else None
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    async def _here(self, work: Callable[[View], T]) -> T:
+        """In a worker thread, over a snapshot."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._books.read_here, work)
+
+
+def _stands_in_known(view: View, path: RelPath) -> bool:
+    """True when everybody knows the folders above: what is above is told first, as a folder of its own."""
+    return all((base := view.base(above)) and base.content.kind is Kind.FOLDER for above in ancestors(path))
+
+
+def _within(old: RelPath, view: View) -> list[RelPath]:
+    return [path for path, _ in islice(view.bases(old), MOVED_PATHS_MAX + 1)]
 
 
 def record_moved(tx: Tx, moved: Sequence[Moved]) -> list[RelPath]:
-    """R4-R5 for a folder that was moved, in tree order: what stands there now, then, what was in a folder before the
+    """R4-R5 for what was moved, in tree order: what stands there now, then, what was in a folder before the
     folder, what is gone. Whoever hears of the one hears of the other.
 
     Returns:

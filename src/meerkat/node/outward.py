@@ -170,13 +170,13 @@ class Outward:
         busy = self._claims.at_or_below(wanted)  # before the snapshot: what is recorded in between is in that
         arrived = self._arrived.intersection(due)
         self._arrived -= arrived
-        for told in await self._moves.take_in(wanted, arrived.intersection(wanted)):
+        for told in await self._moves.take_in(wanted):
             self._holds.seen(told.written)
             wanted += told.left
             if told.whole:
-                wanted = [path for path in wanted if path not in (told.old, told.new)]
-                self._settle.calm(told.old)
-                self._settle.calm(told.new)
+                wanted = [path for path in wanted if path not in told.names]
+                for each in told.names:
+                    self._settle.calm(each)
         batches = await self._in_thread(
             partial(self._books.read_here, partial(self._scope.expand, wanted, busy, arrived))
         )

@@ -1,4 +1,4 @@
-"""A folder that was moved elsewhere is moved here as well: one rename for the whole tree, where all of it agrees.
+"""What was moved elsewhere is moved here as well: one rename for a whole tree, or a large file, where all of it agrees.
 
 The pool knows no moves, only that something is gone here and the same is there. Where the disk shows at the one path,
 to the lstat, just what is to stand at the other, and nothing else, one rename does what would else be a copy and a
@@ -13,8 +13,10 @@ import asyncio
 import errno
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -24,10 +26,10 @@ from meerkat.disk import commit, platform
 from meerkat.disk.root import Root
 from meerkat.disk.scan import look, walk
 from meerkat.disk.trouble import GONE, blocked
-from meerkat.model.limits import MOVE_WAIT_S, MOVED_PATHS_MAX
+from meerkat.model.limits import MOVE_WAIT_S, MOVED_PATHS_MAX, RACY_WINDOW_NS
 from meerkat.model.path import MARKER, RelPath
 from meerkat.model.problem import PathBlocked
-from meerkat.model.version import Kind, Stat
+from meerkat.model.version import Base, Kind, Stat
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.hub import Hub
@@ -38,6 +40,7 @@ log = logging.getLogger("meerkat.relocate")
 T = TypeVar("T")
 
 NOTE = "relocating"
+NOTHING = Stat(Kind.FILE, 0, 0, 0, 0, 0)  # how it looks where somebody has taken it away again
 
 
 class Disagreement(Exception):
@@ -45,7 +48,7 @@ class Disagreement(Exception):
 
 
 class Relocator:
-    """Moves whole folders on the pool's word."""
+    """Moves whole folders, and large files, on the pool's word."""
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Relocator:
         self._ignored = ignored
 
     async def sources(self, wanted: Sequence[RelPath]) -> dict[RelPath, RelPath]:
-        """For folders that are to come: which folder of this disk each may be."""
+        """For what is to come: what of this disk each may be."""
         if not wanted or self._root.naming.folds:
             return {}
         return await self._books.read(
@@ -98,12 +101,12 @@ class Relocator:
         if not await self._books.write(partial(_intend, old, new)):
             return False
         moved = await self._in_thread(partial(self._rename, old, new))
-        await self._books.write(partial(_record, old, new, moved))
-        if moved:
+        base = await self._books.write(partial(_record, old, new, moved))
+        if base is not None:
             self._look_again(await self._in_thread(partial(self._books.read_here, partial(self._changed, new))))
-            self._hub.tell("file.applied", path=new, kind="folder", size=0)
+            self._hub.tell("file.applied", path=new, kind=base.content.kind.name.lower(), size=base.stat.size)
             self._hub.tell("file.applied", path=old, kind="deleted", size=0)
-        return moved
+        return base is not None
 
     def _agrees(self, old: RelPath, view: View) -> bool:
         """In a worker thread: the disk shows at and below `old` what the bases say, and nothing besides. Where an equal
@@ -145,17 +148,18 @@ class Relocator:
         except PathBlocked:
             return True
 
-    def _rename(self, old: RelPath, new: RelPath) -> bool:
-        """In a worker thread. What the disk does not say is durable is not recorded: it is looked at instead."""
+    def _rename(self, old: RelPath, new: RelPath) -> Stat | None:
+        """In a worker thread: how it looks at its new place. None: it was not moved, or the disk does not say that this
+        is durable; then it is not recorded, but looked at."""
         try:
             if not _renamed(self._root, old, new):
-                return False
+                return None
             commit.sync_parents(self._root, [old, new])
+            return self._root.lstat(new) or NOTHING
         except PathBlocked as error:
             log.error("%s cannot be moved to %s: %s", old, new, error)
             self._look_again([old, new])
-            return False
-        return True
+            return None
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -189,7 +193,7 @@ def heal_relocation(root: Root, tx: Tx) -> None:
     tx.put_meta(NOTE, b"")
     try:
         there, here = root.lstat(new), root.lstat(old)
-        if there is None or there.kind is not Kind.FOLDER or there.inode != inode or tx.base(new) is not None:
+        if there is None or there.inode != inode or tx.base(new) is not None:
             return
         if here is not None and here.inode == inode:
             return
@@ -218,7 +222,15 @@ def _intend(old: RelPath, new: RelPath, tx: Tx) -> bool:
     return True
 
 
-def _record(old: RelPath, new: RelPath, moved: bool, tx: Tx) -> None:
-    if moved:
-        tx.move_bases(old, new)
+def _record(old: RelPath, new: RelPath, seen: Stat | None, tx: Tx) -> Base | None:
     tx.put_meta(NOTE, b"")
+    if seen is None:
+        return None
+    tx.move_bases(old, new)
+    base = tx.base(new)
+    if base is not None and seen._replace(ctime_ns=0) == base.stat._replace(ctime_ns=0):
+        # A file's own rename shows in its ctime; a write, which sets the time to now, would show in the other as well.
+        racy = base.racy or (seen.kind is Kind.FILE and abs(time.time_ns() - seen.mtime_ns) <= RACY_WINDOW_NS)
+        base = replace(base, stat=seen, racy=racy)
+        tx.put_base(new, base)
+    return base

@@ -162,5 +162,9 @@ class Scope:
             else:
                 yield each
 
+    def ignored(self, path: RelPath) -> bool:
+        """What is at the path is not shared from here."""
+        return self._rules.ignored(path)
+
     def call_soon(self, call: Callable[[], None]) -> None:
         self._loop.call_soon_threadsafe(call)

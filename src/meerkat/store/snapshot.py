@@ -316,8 +316,14 @@ class Snapshot:
     # ---- moved folders
 
     def moved_from(self, new: RelPath) -> RelPath | None:
-        """A folder of this disk that may be what is to stand at `new`: the pool wants it away, and of the first files
-        that belong to `new` one stands in it, at the same place. `moved_whole` tells whether all of it agrees."""
+        """A file or folder of this disk that may be what is to stand at `new`: the pool wants it away, and it has the
+        content, or of the first files that belong into `new` one stands in it, at the same place. `moved_whole` tells
+        whether all of it agrees."""
+        for version in self.siblings(new).values():
+            if version.kind is Kind.FILE:
+                for path, _ in self.locate_content(version.content):
+                    if path != new and not self._lives_within(path):
+                        return path
         for key, digest in self._rows(_FILES_BELOW, _below(new)):
             rest = path_of(key)[len(new) :]
             for path, _ in self.locate_content(Content(Kind.FILE, digest)):
@@ -330,9 +336,9 @@ class Snapshot:
         return None
 
     def moved_whole(self, old: RelPath, new: RelPath) -> bool:
-        """True when moving the folder `old` to `new` would make both as the pool wants them, with all that is in them:
-        nothing lives at or below `old`, nothing stands at or below `new`, and everything that stands in the one has
-        its like in the other. Nothing is held or under way."""
+        """True when moving what stands at `old` to `new` would make both as the pool wants them, with all that is in
+        them: nothing lives at or below `old`, nothing stands at or below `new`, and everything that stands in the one
+        has its like in the other. Nothing is held or under way."""
         if self.base(old) is None:
             return False
         ((against,),) = self._rows(_MOVED_WHOLE, moved_values(old, new))
