@@ -15,6 +15,7 @@ from meerkat.cli import ask
 from meerkat.cli.demo import NAMES
 from meerkat.cli.demo_pool import DemoNode, DemoPool
 
+from .content import TIMEOUT_S
 from .measure import MEERKAT
 from .network import Network
 from .team import Fill, TeamGauge
@@ -75,9 +76,11 @@ class Pool:
 
     def quiet(self) -> None:
         """Wait until the nodes agree and rest."""
-        for node in self.nodes:
+        for number, node in enumerate(self.nodes):
             if node.process is not None:
-                self._pool.ask(node, "wait")
+                answer = self.ask(number, "wait", {"nodes": "reachable", "timeout": TIMEOUT_S, "paths": []})
+                if not answer["done"]:
+                    raise TimeoutError(f"the nodes do not agree: {answer['waiting_for']}")
         await_quiet(self.pids)
 
     def carry(self) -> None:

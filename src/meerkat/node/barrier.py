@@ -23,6 +23,8 @@ from meerkat.node.tasks import until
 
 BLOCKED_PATIENCE_S = 3.0
 """A blocked node may heal by itself within moments (a busy file); longer than this and a person is needed."""
+PATIENCE = 5
+"""Nothing is measured again for this many times as long as the last measuring took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,9 @@ class Barrier:
                 ours, theirs = await self._target(paths)
                 while True:
                     changed.clear()
+                    began = loop.time()
                     await self._progress.measure()
+                    cost = loop.time() - began
                     waiting = self._lacking(whom(), ours, theirs, everything=not paths)
                     tell(waiting)
                     if not waiting:
@@ -91,6 +95,8 @@ class Barrier:
                     if blocked_since is not None and loop.time() - blocked_since > BLOCKED_PATIENCE_S:
                         return False, waiting
                     await until(changed, 0.5)
+                    # While much comes in, every measuring is news: whoever waits must not keep the index from it.
+                    await asyncio.sleep(min(0.5, PATIENCE * cost))
         except TimeoutError:
             return False, waiting
         finally:
