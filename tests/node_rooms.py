@@ -9,7 +9,7 @@ import base64
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -244,8 +244,8 @@ class Rooms:
         self.stage.close()
         self.root.close()
 
-    def _looked_at(self, paths: Iterable[RelPath]) -> None:
-        self.inward.looked_at(paths)
+    def _looked_at(self, paths: Iterable[RelPath], changed: Set[RelPath]) -> None:
+        self.inward.looked_at(paths, changed)
 
     def _rules_changed(self) -> None:
         self.rules_changed += 1

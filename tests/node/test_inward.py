@@ -10,6 +10,8 @@ import pytest
 from node_rooms import Rooms, file_version, folder_version, path, tombstone, until
 
 from meerkat.core.resolve import copy_path
+from meerkat.disk import commit
+from meerkat.disk.commit import Raced
 from meerkat.model.limits import RETRY_MAX_S, RETRY_MIN_S, SINGLE_CHUNK_BYTES_MAX
 from meerkat.model.path import MARKER
 from meerkat.model.problem import Problem, Reason
@@ -213,10 +215,55 @@ def test_delays_end_with_success_with_news_and_with_the_folder_above(tmp_path: P
         ada.inward._note([Outcome(each, later=True) for each in names])
         ada.inward._note([Outcome(path("f"))])
         assert set(ada.inward._delays) == {"f/g/b", "c", "d"}
-        ada.inward.looked_at([path("c")])
+        ada.inward.looked_at([path("c")], {path("c")})
         assert set(ada.inward._delays) == {"f/g/b", "d"}
         ada.inward.fresh([path("d")])
         assert set(ada.inward._delays) == {"f/g/b"}
+
+    run(tmp_path, scene)
+
+
+def test_looks_that_find_nothing_new_do_not_hasten(tmp_path: Path) -> None:
+    """Each try at what cannot be put down brings about a look: that is no reason to try again. A change is, also one of
+    the folder that it is to stand in."""
+
+    async def scene(ada: Rooms) -> None:
+        each = path("d/x")
+        waits = []
+        for _ in range(12):
+            ada.inward._note([Outcome(each, later=True)])
+            waits.append(ada.inward._delays[each].last)
+            ada.inward.looked_at([each, path("d")], set())
+        assert waits == sorted(waits)
+        assert waits[-1] == RETRY_MAX_S
+        assert ada.inward._delays[each].until > ada.inward._now() + RETRY_MAX_S / 2
+        ada.inward.looked_at([path("d")], {path("d")})
+        assert ada.inward._delays == {}
+        ada.inward._note([Outcome(each, later=True)])
+        ada.inward.looked_at([each], set())
+        assert ada.inward._is_due(each, ada.inward._now()), "what was found out just before may help"
+
+    run(tmp_path, scene)
+
+
+def test_a_path_that_races_for_ever_is_tried_ever_more_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's two halves together: a path that is never as expected, though nothing about it changes."""
+
+    async def scene(ada: Rooms) -> None:
+        monkeypatch.setattr(commit, "place", lambda *_: Raced("for a reason that no look finds"))
+        ada.put("source", b"content")
+        (ada.folder / "there").mkdir()
+        await ada.scan()
+        ada.tasks.spawn("outward", ada.outward.run())
+        await ada.told("there", file_version(b"content", height=5))
+        working(ada)
+
+        def patient() -> bool:
+            delay = ada.inward._delays.get(path("there"))
+            return delay is not None and delay.last >= 2 * RETRY_MIN_S
+
+        await until("it is tried more and more seldom", patient)
+        assert ada.again.count(path("there")) <= 10
 
     run(tmp_path, scene)
 

@@ -9,7 +9,7 @@ run beside each other, then backwards for what is to be removed (contents before
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -99,16 +99,29 @@ class Inward:
             self._fresh.extend(paths)
         else:
             self._fresh.clear()
-        self.looked_at(paths)
+        self.looked_at(paths, set(paths))
 
-    def looked_at(self, paths: Iterable[RelPath]) -> None:
-        """What is known of these is new, so what they waited for may be over."""
-        if self._delays:
-            known = list(paths)
-            for path in known:
-                if self._delays.pop(path, None) is not None:
-                    self._wake.set()
-            self._unclash(known)
+    def looked_at(self, paths: Iterable[RelPath], changed: Set[RelPath]) -> None:
+        """These were looked at, or heard of. Where something is new, what they, or what is right in them, waited for
+        may be over. Where nothing is, one more try is made at once, in case that was found out just before; then the
+        waits go on growing, for most looks at what cannot be put down are brought about by trying to."""
+        if not self._delays:
+            return
+        for path in paths:
+            delay = self._delays.get(path)
+            if delay is None:
+                continue
+            if path in changed:
+                del self._delays[path]
+            elif delay.last <= RETRY_MIN_S / 4:
+                delay.until = self._now()
+            else:
+                continue
+            self._wake.set()
+        for below in [each for each in self._delays if parent(each) in changed] if changed else ():
+            del self._delays[below]
+            self._wake.set()
+        self._unclash(changed)
 
     def wake(self) -> None:
         """Something may be pending (called after every transaction, cheap)."""

@@ -6,7 +6,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
@@ -355,8 +355,8 @@ class Node:
     def _recovered(self) -> None:
         self.recovery.look()
 
-    def _looked_at(self, paths: Iterable[RelPath]) -> None:
-        self.inward.looked_at(paths)
+    def _looked_at(self, paths: Iterable[RelPath], changed: Set[RelPath]) -> None:
+        self.inward.looked_at(paths, changed)
 
     def _watched(self, event: Touched | Overflowed) -> None:
         self.late.heard(event)

@@ -8,7 +8,7 @@ can slip in between. What is recorded is thereby announced: `Books` tells its li
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -69,7 +69,7 @@ class Outward:
         rules: Rules,
         threads: ThreadPoolExecutor,
         on_ignore_changed: Callable[[], None],
-        on_looked: Callable[[Iterable[RelPath]], None],
+        on_looked: Callable[[Iterable[RelPath], Set[RelPath]], None],
         holds: Holds,
     ) -> None:
         self._root = root
@@ -314,6 +314,7 @@ class Outward:
         missed = [path for path in paths if path not in mine]
         try:
             known = await self._books.read(lambda view: [(path, view.base(path)) for path in claimed])
+            troubled = {path for path in claimed if self._hub.has_problem(path)}
             sights = await self._look_at(known)
             if IGNORE_FILE in mine:  # also where nothing is seen: it went on a member's word
                 self._on_ignore_changed()
@@ -329,7 +330,10 @@ class Outward:
             missed += await self._other_names(dict(known), sights, planned)
         finally:
             self._claims.free(claimed)
-        self._on_looked(mine)
+        before = dict(known)
+        changed = {path for path in troubled if not self._hub.has_problem(path)}.union(written)
+        changed.update(sight.path for sight in sights if sight.base != before[sight.path])
+        self._on_looked(mine, changed)
         for path in mine.difference(written):
             self._settle.calm(path)  # our own echo, or a mere read
         report.changes += len(written)
