@@ -110,6 +110,27 @@ def test_a_tree_that_goes_in_parts_is_held(total: int, rate: int) -> None:
     assert 2 * gone_in_parts(total, rate) <= total
 
 
+def test_while_a_deletion_runs_its_end_is_waited_for() -> None:
+    """Once a part was put off: quiet is longer, the bounds hold, and the end is judged though nothing more came."""
+    gathering = Gathering()
+    gathering.add(files(0, 30), 0.0)
+    gathering.add(files(30, 30), HOLD_GATHER_S_MAX)
+    gathering.take(HOLD_GATHER_S_MAX)
+    assert gathering.cut
+    gathering.running = True
+    assert gathering.due_at() == HOLD_GATHER_S_MAX + HOLD_WINDOW_S
+    gathering.add(files(60, 1), 40.0)
+    assert gathering.due_at() == 40.0 + HOLD_WINDOW_S
+    for second in range(int(HOLD_GATHER_S_MAX)):
+        gathering.add(files(61 + second, 1), 41.0 + second)
+    assert gathering.due_at() == 40.0 + HOLD_GATHER_S_MAX
+    gathering.take(40.0 + HOLD_GATHER_S_MAX)
+    assert gathering.cut, "one more came just before"
+    assert gathering.due_at() == 40.0 + HOLD_GATHER_S_MAX + HOLD_WINDOW_S
+    gathering.take(40.0 + HOLD_GATHER_S_MAX + HOLD_WINDOW_S)
+    assert not gathering.cut
+
+
 def test_what_was_told_before_a_cut_counts_for_longer() -> None:
     """What a bound cut off belongs to what follows; what ended by itself does not, and neither counts for ever."""
     gathering = Gathering()

@@ -3,18 +3,24 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from node_rooms import Rooms, file_version, path, tombstone, until
+from node_rooms import Rooms, eventually, file_version, path, tombstone, until
 
+from meerkat.core import hold
 from meerkat.core.plan import Settled
 from meerkat.core.resolve import copy_path
+from meerkat.disk.watch import Touched
 from meerkat.model.fault import Fault
 from meerkat.model.problem import Reason
 from meerkat.model.version import Kind, Version
+from meerkat.node.holds import Holds
+from meerkat.node.ports import View
 
 COUNT = 30
+PART = 5
 
 
 def run(tmp_path: Path, scene: Callable[[Rooms], Awaitable[None]]) -> None:
@@ -89,6 +95,83 @@ def test_rejected_deletions_are_to_be_put_down_again(tmp_path: Path) -> None:
         assert ada.books.context == before
         assert await ada.books.read(lambda view: view.pending_count()) == COUNT + 1
         assert ada.hub.blocked() == []
+
+    run(tmp_path, scene)
+
+
+async def remove_in_parts(ada: Rooms, numbers: range) -> None:
+    """Files go a few at a time, and each part is as much as waits in memory; every one so far is kept from the pool."""
+    for number in numbers:
+        (ada.folder / f"d/{number:02}").unlink()
+        ada.outward.heard(Touched(path(f"d/{number:02}"), closed=True))
+        if number % PART == PART - 1:
+            await eventually("the part was judged", partial(ada.books.read, partial(_holds_more_than, number)))
+
+
+def _holds_more_than(number: int, view: View) -> bool:
+    return view.held_count() > number
+
+
+def parted(monkeypatch: pytest.MonkeyPatch, ada: Rooms) -> None:
+    monkeypatch.setattr(hold, "HOLD_GATHER_PATHS_MAX", PART)
+    monkeypatch.setattr(hold, "HOLD_FILES_MIN", PART - 1)
+    for name in ("HOLD_FEW_S_MAX", "HOLD_FEW_QUIET_S", "HOLD_QUIET_S", "HOLD_WINDOW_S"):  # nothing ends by itself
+        monkeypatch.setattr(hold, name, 3600.0)
+    ada.tasks.spawn("outward", ada.outward.run())
+
+
+def test_a_tree_that_goes_in_parts_is_judged_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the parts is told, though the first are less than half of all; in the end it is one hold."""
+
+    async def scene(ada: Rooms) -> None:
+        before = dict(ada.books.context)
+        parted(monkeypatch, ada)
+        await remove_in_parts(ada, range(2 * PART))
+        assert await ada.holds.listed() == [], "nobody is asked yet"
+        assert ada.outward.busy
+        await remove_in_parts(ada, range(2 * PART, 4 * PART))
+        (held,) = await ada.holds.listed()
+        assert (held["paths"], held["held"], held["total"]) == (4 * PART, 4 * PART, COUNT)
+        assert ada.books.context == before
+        assert await living(ada) == COUNT
+
+    run(tmp_path, scene)
+
+
+def test_parts_that_are_no_accident_are_told_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less than half in all: it is told once no more come, but for what is there again."""
+
+    async def scene(ada: Rooms) -> None:
+        parted(monkeypatch, ada)
+        await remove_in_parts(ada, range(2 * PART))
+        await ada.outward.scan()
+        assert await living(ada) == COUNT, "a scan in between sees a part only"
+        ada.put("d/00", b"file 0")
+        ada.put("moved", b"file 1")
+        await ada.outward.scan()
+        monkeypatch.setattr(hold, "HOLD_WINDOW_S", 0.0)
+        ada.outward.heard(Touched(path("moved"), closed=True))
+        await until("it is told", lambda: not ada.holds.gathering)
+        assert await living(ada) == COUNT - 2 * PART + 2
+        assert await ada.living("d/00")
+        assert await ada.books.read(lambda view: view.holds()) == []
+
+    run(tmp_path, scene)
+
+
+def test_what_was_put_off_by_an_earlier_life_is_judged_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node ended in the middle of it: at the next start nothing is held, and the scan finds what is gone."""
+
+    async def scene(ada: Rooms) -> None:
+        before = dict(ada.books.context)
+        parted(monkeypatch, ada)
+        await remove_in_parts(ada, range(PART))
+        assert await ada.books.read(lambda view: view.held_count()) == PART
+        await ada.tasks.stop()
+        again = Holds(ada.books, ada.hub)
+        await again.open()
+        assert await ada.books.read(lambda view: (view.held_count(), view.holds())) == (0, [])
+        assert ada.books.context == before
 
     run(tmp_path, scene)
 

@@ -28,13 +28,16 @@ class Gathering:
 
     Attributes:
         paths: what waits; True where it is a file or a link (folders do not count, but go with what was in them).
+        cut: a bound cut what was taken last off from what follows.
+        running: earlier parts of a deletion that goes on were put off: the end of it is waited for longer.
     """
 
     def __init__(self) -> None:
         self.paths: dict[RelPath, bool] = {}
+        self.cut = False
+        self.running = False
         self._told: dict[RelPath, float] = {}  # until when it counts
         self._beyond: list[tuple[float, int]] = []  # more of those than there is room for: until when, and how many
-        self._cut = False  # what was taken last was not the end of it
         self._first = 0.0
         self._last = 0.0
 
@@ -62,9 +65,11 @@ class Gathering:
     def due_at(self) -> float | None:
         """When what waits is to be judged; None: nothing waits."""
         if not self.paths:
-            return None
+            return self._last + HOLD_WINDOW_S if self.running else None
         if len(self.paths) >= HOLD_GATHER_PATHS_MAX:
             return self._first
+        if self.running:
+            return min(self._last + HOLD_WINDOW_S, self._first + HOLD_GATHER_S_MAX)
         if len(self.paths) <= HOLD_FILES_MIN:
             return min(self._last + HOLD_FEW_QUIET_S, self._first + HOLD_FEW_S_MAX)
         return min(self._last + HOLD_QUIET_S, self._first + HOLD_GATHER_S_MAX)
@@ -72,8 +77,9 @@ class Gathering:
     def take(self, now: float) -> dict[RelPath, bool]:
         """Everything that waits, to be judged; nothing waits any more."""
         due_at, full = self.due_at(), len(self.paths) >= HOLD_GATHER_PATHS_MAX
-        many = len(self.paths) > HOLD_FILES_MIN
-        self._cut = many and due_at is not None and due_at <= now and (full or now < self._last + HOLD_QUIET_S)
+        many = len(self.paths) > HOLD_FILES_MIN or (self.running and bool(self.paths))
+        quiet = HOLD_WINDOW_S if self.running else HOLD_QUIET_S
+        self.cut = many and due_at is not None and due_at <= now and (full or now < self._last + quiet)
         taken, self.paths = self.paths, {}
         return taken
 
@@ -83,7 +89,7 @@ class Gathering:
         If a bound had cut them off from what follows, they count for longer: otherwise a large tree would go in parts,
         each of them too little to be held.
         """
-        until = now + (HOLD_RUN_S if self._cut else HOLD_WINDOW_S)
+        until = now + (HOLD_RUN_S if self.cut else HOLD_WINDOW_S)
         fresh = dict.fromkeys(paths, until)
         if len(self._told) + len(fresh) > HOLD_GATHER_PATHS_MAX:
             self._beyond.extend(Counter(self._told.values()).items())

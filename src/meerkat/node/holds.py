@@ -7,14 +7,15 @@ A crash before the judgement leaves nothing told either: the next scan meets the
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from meerkat.core.hold import Gathering, is_mass
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.index import Hold
-from meerkat.model.limits import HELD_PAGE_PATHS
-from meerkat.model.path import RelPath, is_below, tree_key
+from meerkat.model.limits import HELD_PAGE_PATHS, HOLD_RUN_S
+from meerkat.model.path import ROOT, RelPath, is_below, tree_key
 from meerkat.model.problem import Problem, Reason
 from meerkat.model.version import Kind
 from meerkat.node import ledger
@@ -27,6 +28,17 @@ log = logging.getLogger("meerkat.holds")
 Json = dict[str, object]
 SHOWN_PATHS_MAX = 20
 """Of one hold, in a list for people."""
+_NOT_JUDGED = 0
+"""The total of a hold that keeps the parts of a deletion that goes on; nobody is asked about it yet."""
+
+
+@dataclass(slots=True)
+class PutOff:
+    """The parts of a deletion that goes on: the hold that keeps them, how many files they are, and since when."""
+
+    hold: int
+    files: int
+    since: float
 
 
 class Holds:
@@ -46,6 +58,7 @@ class Holds:
         self._replaced: set[RelPath] = set()  # among what is gathered: where something else stands now
         self._shown: set[int] = set()
         self._held_files = 0
+        self._before: PutOff | None = None
         self.look: Callable[[list[RelPath]], Awaitable[None]]
 
     # ---- outward asks
@@ -71,7 +84,7 @@ class Holds:
 
     @property
     def gathering(self) -> bool:
-        return bool(self._gathering.paths)
+        return bool(self._gathering.paths) or self._gathering.running
 
     def due_at(self) -> float | None:
         return self._gathering.due_at()
@@ -80,38 +93,114 @@ class Holds:
         return asyncio.get_running_loop().time()
 
     async def judge(self) -> None:
-        """What was gathered: told, or held."""
-        gone = self._gathering.take(self._now())
+        """What was gathered: told, or held; or put off, when a bound has cut it off from what follows: a large tree
+        that goes in parts is judged as a whole."""
+        now = self._now()
+        due_at = self._gathering.due_at()
+        if due_at is None or (self._gathering.running and due_at > now):
+            return  # a scan has seen a part
+        gone = self._gathering.take(now)
         replaced = self._replaced.intersection(gone)
         self._replaced -= replaced
-        if not gone:
-            return
         moved = await self._books.read(partial(_moved, gone))
-        told = self._gathering.told(self._now())
         lost = [path for path, is_file in gone.items() if is_file and path not in moved]
-        files = await self._books.read(partial(_files_before, len(lost) + told, len(moved) + self._held_files))
-        files = min(files, self._books.files - len(moved) - self._held_files)
-        if is_mass(len(lost), told, files):
-            held = [path for path in gone if path not in moved and path not in replaced]
-            # What stands where a folder of these stood waits as well: told now, it would lose to what is in that.
-            held += [top for top in replaced if any(is_below(path, top) for path in held)]
-            number = await self._books.write(lambda tx: tx.open_hold(sorted(held, key=tree_key), files + told))
-            log.warning("%d of %d files are gone: held until a person agrees (hold %d)", len(lost), files, number)
-            self._hub.tell("hold.opened", id=number, files=len(lost), total=files + told)
-            await self.refresh()
-            kept = set(held)
-            gone = {path: is_file for path, is_file in gone.items() if path not in kept}
+        # What stands where a folder of these stood waits as well: told now, it would lose to what is in that.
+        waiting = [path for path in gone if path not in moved and path not in replaced]
+        waiting += [top for top in replaced if any(is_below(path, top) for path in waiting)]
+        waiting.sort(key=tree_key)
+        before = self._before
+        if before is not None and not self._gathering.cut:
+            before.files = await self._recount(before.hold)
+        mass, total = await self._is_mass(len(lost), len(moved))
+        if mass:
+            await self._hold(waiting, len(lost), total)
+        elif self._gathering.cut and (before is None or now - before.since <= HOLD_RUN_S):
+            await self._put_off(waiting, len(lost), now)
         else:
-            self._gathering.tell(lost, self._now())
-        await self._look_at(list(gone))
+            self._gathering.tell(lost, now)
+            gone |= await self._tell_files_put_off(now)
+            waiting = []
+        kept = set(waiting)
+        await self._look_at([path for path in gone if path not in kept])
+
+    async def _is_mass(self, lost: int, moved: int) -> tuple[bool, int]:
+        """Whether these and those put off are most of what this disk had; and how many files that was."""
+        lost += self._before.files if self._before is not None else 0
+        told = self._gathering.told(self._now())
+        apart = moved + self._held_files
+        files = await self._books.read(partial(_files_before, lost + told, apart))
+        files = min(files, self._books.files - apart)
+        return is_mass(lost, told, files), files + told
+
+    async def _hold(self, paths: Sequence[RelPath], lost: int, total: int) -> None:
+        before, self._before, self._gathering.running = self._before, None, False
+        if before is None:
+            number = await self._books.write(lambda tx: tx.open_hold(paths, total))
+        else:
+            number, lost = before.hold, lost + before.files
+            await self._books.write(lambda tx: tx.extend_hold(number, paths, total))
+        log.warning("%d of %d files are gone: held until a person agrees (hold %d)", lost, total, number)
+        self._hub.tell("hold.opened", id=number, files=lost, total=total)
+        await self.refresh()
+
+    async def _put_off(self, paths: Sequence[RelPath], lost: int, now: float) -> None:
+        """Keep a part of a deletion that goes on like a hold that nobody is asked about yet."""
+        if self._before is None:
+            number = await self._books.write(lambda tx: tx.open_hold(paths, _NOT_JUDGED))
+            self._before = PutOff(number, 0, now)
+            self._gathering.running = True
+        else:
+            hold = self._before.hold
+            await self._books.write(lambda tx: tx.extend_hold(hold, paths, _NOT_JUDGED))
+        self._before.files += lost
+
+    async def _recount(self, hold: int) -> int:
+        """How many files of those put off are lost: some may be there again, or have turned up elsewhere."""
+        count = 0
+        async for page in self._pages(hold):
+            moved = await self._books.read(partial(_moved, page))
+            await self._release([path for path in page if path in moved])
+            count += sum(page.values()) - len(moved)
+        return count
+
+    async def _tell_files_put_off(self, now: float) -> dict[RelPath, bool]:
+        """They were no accident. The folders among them are left to be told, after what was gathered in them since."""
+        before, self._before, self._gathering.running = self._before, None, False
+        if before is None:
+            return {}
+        async for page in self._pages(before.hold):
+            files = [path for path, is_file in page.items() if is_file]
+            self._gathering.tell(files, now)
+            await self._release(files)
+        return dict.fromkeys(await self._books.read(lambda view: view.held(before.hold)), False)
+
+    async def _pages(self, hold: int) -> AsyncIterator[dict[RelPath, bool]]:
+        """The paths of a hold, and whether each was a file or a link, as many as one transaction deals with."""
+        after = ROOT
+        while page := await self._books.read(partial(_held_page, hold, after)):
+            yield page
+            after = max(page, key=tree_key)
+
+    async def _release(self, paths: list[RelPath]) -> None:
+        """These may be told, whether they were held or not."""
+        await self._books.write(partial(_release, paths))
+        await self.look(paths)
 
     async def _look_at(self, paths: Sequence[RelPath]) -> None:
         """What is in a folder before the folder, or it would look as if it had to be there for what is in it."""
         ordered = sorted(paths, key=tree_key, reverse=True)
         for at in range(0, len(ordered), HELD_PAGE_PATHS):
-            await self.look(ordered[at : at + HELD_PAGE_PATHS])
+            await self._release(ordered[at : at + HELD_PAGE_PATHS])
 
     # ---- people ask
+
+    async def open(self) -> None:
+        """At the start: what a life before this one had put off is as it was before: the first scan finds it gone."""
+        for hold in await self._books.read(lambda view: view.holds()):
+            if hold.total == _NOT_JUDGED:
+                async for page in self._pages(hold.id):
+                    await self._books.write(partial(_release, list(page)))
+        await self.refresh()
 
     async def refresh(self) -> None:
         """Show what is held now: one problem for each hold."""
@@ -132,8 +221,8 @@ class Holds:
 
     @property
     def any(self) -> bool:
-        """Something is held."""
-        return bool(self._shown)
+        """Something is held, or put off."""
+        return bool(self._shown) or self._before is not None
 
     async def refresh_if_any(self) -> None:
         if self._shown:
@@ -144,7 +233,7 @@ class Holds:
 
         def rows(view: View) -> list[Json]:
             listed: list[Json] = []
-            for hold in view.holds():
+            for hold in _judged(view):
                 paths = view.held(hold.id)
                 listed.append(
                     {
@@ -169,9 +258,7 @@ class Holds:
         """
         paths = await self._held(number)
         for at in range(0, len(paths), HELD_PAGE_PATHS):
-            page = paths[at : at + HELD_PAGE_PATHS]
-            await self._books.write(partial(_release, page))
-            await self.look(page)
+            await self._release(paths[at : at + HELD_PAGE_PATHS])
         await self.refresh()
         return len(paths)
 
@@ -197,7 +284,7 @@ class Holds:
 
     async def held_under(self, under: RelPath) -> list[RelPath]:
         """Held paths at or below, for a scan: those that are there again come with no difference to be seen."""
-        if not self._shown:
+        if not self.any:
             return []
         return [
             path
@@ -211,10 +298,23 @@ def _key(number: int) -> str:
     return f"\0hold {number}"
 
 
+def _judged(view: View) -> list[Hold]:
+    """Those that people are asked about."""
+    return [hold for hold in view.holds() if hold.total != _NOT_JUDGED]
+
+
+def _held_page(hold: int, after: RelPath, view: View) -> dict[RelPath, bool]:
+    page = {}
+    for path in view.held(hold, after, HELD_PAGE_PATHS):
+        base = view.base(path)
+        page[path] = base is not None and base.content.kind is not Kind.FOLDER
+    return page
+
+
 def _overview(view: View) -> tuple[list[tuple[Hold, RelPath]], int]:
     """Each hold with the folder that it is about, and how many files are held in all."""
     found, files = [], 0
-    for hold in view.holds():
+    for hold in _judged(view):
         paths = view.held(hold.id)
         found.append((hold, _common(paths)))
         files += sum((base := view.base(path)) is not None and base.content.kind is not Kind.FOLDER for path in paths)
@@ -233,7 +333,8 @@ def _files_before(gone: int, apart: int, view: View) -> int:
 
 
 def _release(paths: Sequence[RelPath], tx: Tx) -> None:
-    tx.release_held(paths)
+    if tx.holds():
+        tx.release_held(paths)
 
 
 def _reject(paths: Sequence[RelPath], tx: Tx) -> None:

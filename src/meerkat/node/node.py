@@ -343,7 +343,7 @@ class Node:
         """The outward half: adopt if the index is new, scan what happened meanwhile, then follow the watch."""
         await self.watch.start()
         self.tasks.spawn("late", self.late.run(self.watch, self.settings.rescan_interval_s), vital=True)
-        await self.holds.refresh()
+        await self.holds.open()
         await self.recovery.run()
         await self.outward.scan()
         self.tasks.spawn("rescan", rescan(self.outward, self.watch, self.settings.rescan_interval_s), vital=True)

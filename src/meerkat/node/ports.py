@@ -171,6 +171,10 @@ class Tx(View, Protocol):
         """Hold the deletion of these paths (`total`: files that there were); the hold's id."""
         ...
 
+    def extend_hold(self, hold: int, paths: Iterable[RelPath], total: int) -> None:
+        """Hold the deletion of these as well, and note of how many files that is."""
+        ...
+
     def release_held(self, paths: Iterable[RelPath]) -> None:
         """These are not held any more; a hold that holds nothing is over."""
         ...

@@ -244,13 +244,16 @@ class Transaction(ContentsWriter):
 
     def open_hold(self, paths: Iterable[RelPath], total: int) -> int:
         """Hold the deletion of these paths; the hold's id. A path is in one hold at most."""
-        keys = [(tree_key(path),) for path in paths]
         now_ms = time.time_ns() // 1_000_000
-        ((hold,),) = self._rows(
-            "INSERT INTO hold (at, files, total) VALUES (?, ?, ?) RETURNING id", (now_ms, len(keys), total)
-        )
-        self._many("INSERT OR REPLACE INTO held (path, hold) VALUES (?, ?)", ((key, hold) for (key,) in keys))
+        ((hold,),) = self._rows("INSERT INTO hold (at, files, total) VALUES (?, 0, ?) RETURNING id", (now_ms, total))
+        self.extend_hold(int(hold), paths, total)
         return int(hold)
+
+    def extend_hold(self, hold: int, paths: Iterable[RelPath], total: int) -> None:
+        """Hold the deletion of these as well, and note of how many files that is."""
+        keys = [tree_key(path) for path in paths]
+        self._many("INSERT OR REPLACE INTO held (path, hold) VALUES (?, ?)", ((key, hold) for key in keys))
+        self._run("UPDATE hold SET files = files + ?, total = ? WHERE id = ?", (len(keys), total, hold))
 
     def release_held(self, paths: Iterable[RelPath]) -> None:
         """These are not held any more; a hold that holds nothing is over."""
