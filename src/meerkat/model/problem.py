@@ -32,7 +32,7 @@ _NEXT_STEPS = {
     Reason.CHANGED_WHILE_READING: "it is taken in once it is quiet",
     Reason.DIGEST_MISMATCH: "meerkat scrub on the node that wrote it",
     Reason.TOO_LARGE: "that node cannot hold a file of this size",
-    Reason.IGNORED_THERE: "edit .meerkat/ignore on that node",
+    Reason.IGNORED_THERE: "look what the folder still holds there, and delete it there if nothing in it is needed",
     Reason.NO_SOURCE_ONLINE: "start a node that has it, or at the last give it up: meerkat abandon",
     Reason.VERSION_TOO_OLD: "upgrade that node",
     Reason.MARKER_MISSING: "mount the disk of that node's folder again",
