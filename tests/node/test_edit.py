@@ -13,7 +13,7 @@ from meerkat.disk import commit
 from meerkat.model.fault import Fault
 from meerkat.node.edit import Laid, anything
 
-OLD, NEW, THEIRS, MORE = b"the old text", b"the new text", b"a person's", b"and one more"
+OLD, NEW, THEIRS, MORE = b"the old text", b"the new text", b"a person's", b"and one more, which is longer"
 
 
 def run(folder: Path, scene: Callable[[Rooms], Coroutine[object, object, None]], *, holding: bool = False) -> None:
