@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from node_rooms import Rooms, file_version, folder_version, path, tombstone, until
 
+from meerkat.core import patience
+from meerkat.core.patience import Delay
 from meerkat.core.resolve import copy_path
 from meerkat.disk import commit
 from meerkat.disk.commit import Raced
@@ -16,7 +18,6 @@ from meerkat.model.limits import RETRY_MAX_S, RETRY_MIN_S, SINGLE_CHUNK_BYTES_MA
 from meerkat.model.path import MARKER
 from meerkat.model.problem import Problem, Reason
 from meerkat.node import inward as inward_room
-from meerkat.node.inward import Delay
 from meerkat.node.ledger import Job
 from meerkat.node.place_words import Outcome
 from meerkat.node.ports import View
@@ -103,7 +104,7 @@ def test_what_moves_is_not_fetched(tmp_path: Path) -> None:
 
 def test_what_has_no_source_waits_and_comes_with_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The person is told why; when a member that has the bytes is there, it comes at once, whatever the wait was."""
-    monkeypatch.setattr(inward_room, "RETRY_MIN_S", 4000.0)
+    monkeypatch.setattr(patience, "RETRY_MIN_S", 4000.0)
 
     async def play() -> None:
         async with Rooms(tmp_path / "ada") as ada, Rooms(tmp_path / "bob", "bob") as bob:
@@ -223,29 +224,6 @@ def test_delays_end_with_success_with_news_and_with_the_folder_above(tmp_path: P
     run(tmp_path, scene)
 
 
-def test_looks_that_find_nothing_new_do_not_hasten(tmp_path: Path) -> None:
-    """Each try at what cannot be put down brings about a look: that is no reason to try again. A change is, also one of
-    the folder that it is to stand in."""
-
-    async def scene(ada: Rooms) -> None:
-        each = path("d/x")
-        waits = []
-        for _ in range(12):
-            ada.inward._note([Outcome(each, later=True)])
-            waits.append(ada.inward._delays[each].last)
-            ada.inward.looked_at([each, path("d")], set())
-        assert waits == sorted(waits)
-        assert waits[-1] == RETRY_MAX_S
-        assert ada.inward._delays[each].until > ada.inward._now() + RETRY_MAX_S / 2
-        ada.inward.looked_at([path("d")], {path("d")})
-        assert ada.inward._delays == {}
-        ada.inward._note([Outcome(each, later=True)])
-        ada.inward.looked_at([each], set())
-        assert ada.inward._is_due(each, ada.inward._now()), "what was found out just before may help"
-
-    run(tmp_path, scene)
-
-
 def test_a_path_that_races_for_ever_is_tried_ever_more_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine's two halves together: a path that is never as expected, though nothing about it changes."""
 
@@ -298,7 +276,7 @@ def test_a_path_in_trouble_is_told_once_and_healed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["small", "bulk", "folders", "remove", "retouch"])
 def test_a_bug_in_a_step_does_not_spin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """A path whose step fails in an unforeseen way is logged, waits like any other, and the others go on."""
-    monkeypatch.setattr(inward_room, "RETRY_MIN_S", 4000.0)
+    monkeypatch.setattr(patience, "RETRY_MIN_S", 4000.0)
     versions = {
         "small": file_version(b""),
         "bulk": file_version(bytes(SINGLE_CHUNK_BYTES_MAX + 1)),

@@ -10,9 +10,9 @@ run beside each other, then backwards for what is to be removed (contents before
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence, Set
-from dataclasses import dataclass
 from functools import partial
 
+from meerkat.core.patience import Delay, Delays, hasten, overcome, put_off
 from meerkat.core.plan import KeepLoser, Place, Remove, Retouch, Settled
 from meerkat.model.limits import (
     BULK_FILES_MAX,
@@ -20,14 +20,12 @@ from meerkat.model.limits import (
     FRESH_PATHS_MAX,
     PLAN_BATCH_MAX,
     REMOVALS_IN_A_PASS_MAX,
-    RETRY_MAX_S,
-    RETRY_MIN_S,
     SINGLE_CHUNK_BYTES_MAX,
     SMALL_GROUP_BYTES_MAX,
     SMALL_GROUPS_MAX,
     STEP_IN_S,
 )
-from meerkat.model.path import ROOT, RelPath, ancestors, is_below, parent, tree_key
+from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
 from meerkat.model.problem import Reason
 from meerkat.model.version import Kind
 from meerkat.node import ledger
@@ -43,14 +41,6 @@ from meerkat.node.tasks import Tasks, until
 from meerkat.store.errors import IndexDamaged
 
 log = logging.getLogger("meerkat.inward")
-
-
-@dataclass(slots=True)
-class Delay:
-    """A path that could not be dealt with: when to try again, and how long the last wait was (seconds)."""
-
-    until: float
-    last: float
 
 
 class Inward:
@@ -78,7 +68,7 @@ class Inward:
         self._tasks = tasks
         self._ignored = ignored
         self._wake = asyncio.Event()
-        self._delays: dict[RelPath, Delay] = {}
+        self._delays: Delays = {}
         self._small_slots = asyncio.Semaphore(SMALL_GROUPS_MAX)
         self._bulk_running = 0
         self._small_running = 0
@@ -102,24 +92,10 @@ class Inward:
         self.looked_at(paths, set(paths))
 
     def looked_at(self, paths: Iterable[RelPath], changed: Set[RelPath]) -> None:
-        """These were looked at, or heard of. Where something is new, what they, or what is right in them, waited for
-        may be over. Where nothing is, one more try is made at once, in case that was found out just before; then the
-        waits go on growing, for most looks at what cannot be put down are brought about by trying to."""
+        """These were looked at, or heard of; `changed`: where something is new."""
         if not self._delays:
             return
-        for path in paths:
-            delay = self._delays.get(path)
-            if delay is None:
-                continue
-            if path in changed:
-                del self._delays[path]
-            elif delay.last <= RETRY_MIN_S / 4:
-                delay.until = self._now()
-            else:
-                continue
-            self._wake.set()
-        for below in [each for each in self._delays if parent(each) in changed] if changed else ():
-            del self._delays[below]
+        if hasten(self._delays, paths, changed, self._now()):
             self._wake.set()
         self._unclash(changed)
 
@@ -445,9 +421,7 @@ class Inward:
                 done = True
                 continue
             self._littered = True  # what was staged for it may never be asked for again
-            before = self._delays.get(outcome.path)
-            wait = RETRY_MIN_S / 4 if before is None else min(RETRY_MAX_S, before.last * 2)
-            self._delays[outcome.path] = Delay(self._now() + wait, wait)
+            put_off(self._delays, outcome.path, self._now())
             # What keeps us from looking at what is there keeps us from replacing it as well.
             problem = outcome.problem or self._hub.problem(outcome.path)
             if problem is not None and problem.reason is Reason.CASE_CLASH:
@@ -475,11 +449,7 @@ class Inward:
         self._troubled.difference_update(paths)
         self._unclash(paths)
         if self._delays:
-            for path in paths:
-                self._delays.pop(path, None)
-            above = set(paths)
-            for below in [each for each in self._delays if parent(each) in above]:
-                del self._delays[below]
+            overcome(self._delays, paths)
         for path in paths:
             if self._hub.has_problem(path):
                 self._hub.healed(path)

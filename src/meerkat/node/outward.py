@@ -35,7 +35,7 @@ from meerkat.node.moves import Moves
 from meerkat.node.pages import Pages
 from meerkat.node.ports import Tx, View
 from meerkat.node.rules import Rules
-from meerkat.node.scope import Scope
+from meerkat.node.scope import Scope, all_below, is_other_folder, is_other_kind
 from meerkat.node.tasks import until
 
 T = TypeVar("T")
@@ -240,8 +240,7 @@ class Outward:
         self.touched(await self._take_in(paths, ScanReport(), set(paths), judged=True))
 
     async def record(self, paths: list[RelPath]) -> None:
-        """Look at these and record what is found. What is gone went at a person's word to this node, which has told
-        them where it is: that is no accident, and is not held."""
+        """Look at these and record what is found; what is gone went at a person's word, and is not held."""
         self._holds.seen(paths)
         await self._look_at_gone(paths)
 
@@ -355,10 +354,10 @@ class Outward:
             before = known.get(sight.path)
             if sight.base is None and before is not None:
                 gone.append((sight.path, before.content.kind is not Kind.FOLDER))
-            elif before is not None and before.content.kind is Kind.FOLDER and _is_other_kind(sight.base):
+            elif before is not None and before.content.kind is Kind.FOLDER and is_other_kind(sight.base):
                 replaced.append(sight.path)
         if replaced:
-            below = await self._books.read(partial(_below, replaced))
+            below = await self._books.read(partial(all_below, replaced))
             known_gone = {path for path, _ in gone}
             gone += [each for each in below if each[0] not in known_gone]
         if self._holds.any:
@@ -374,7 +373,7 @@ class Outward:
         self, known: dict[RelPath, Base | None], sights: list[Sight], planned: set[RelPath]
     ) -> list[RelPath]:
         """Paths with a base below folders that have just been recorded as gone, or as other ones."""
-        gone = {sight.path for sight in sights if _is_other_folder(known.get(sight.path), sight.base)}
+        gone = {sight.path for sight in sights if is_other_folder(known.get(sight.path), sight.base)}
         tops = [path for path in gone if gone.isdisjoint(ancestors(path))]
         if not tops:
             return []
@@ -463,22 +462,3 @@ class Outward:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-def _is_other_folder(before: Base | None, now: Base | None) -> bool:
-    """True when a folder stood there, and it is not the one that stands there now."""
-    if before is None or before.content.kind is not Kind.FOLDER:
-        return False
-    return now is None or now.content.kind is not Kind.FOLDER or now.stat.inode != before.stat.inode
-
-
-def _is_other_kind(now: Base | None) -> bool:
-    """True when something stands there that is no folder."""
-    return now is not None and now.content.kind is not Kind.FOLDER
-
-
-def _below(tops: list[RelPath], view: View) -> list[tuple[RelPath, bool]]:
-    """What was last seen in these folders: path, and whether it was a file or a link."""
-    return [
-        (path, base.content.kind is not Kind.FOLDER) for top in tops for path, base in view.bases(top) if path != top
-    ]

@@ -168,3 +168,22 @@ class Scope:
 
     def call_soon(self, call: Callable[[], None]) -> None:
         self._loop.call_soon_threadsafe(call)
+
+
+def is_other_folder(before: Base | None, now: Base | None) -> bool:
+    """True when a folder stood there, and it is not the one that stands there now."""
+    if before is None or before.content.kind is not Kind.FOLDER:
+        return False
+    return now is None or now.content.kind is not Kind.FOLDER or now.stat.inode != before.stat.inode
+
+
+def is_other_kind(now: Base | None) -> bool:
+    """True when something stands there that is no folder."""
+    return now is not None and now.content.kind is not Kind.FOLDER
+
+
+def all_below(tops: list[RelPath], view: View) -> list[tuple[RelPath, bool]]:
+    """What was last seen in these folders: path, and whether it was a file or a link."""
+    return [
+        (path, base.content.kind is not Kind.FOLDER) for top in tops for path, base in view.bases(top) if path != top
+    ]
