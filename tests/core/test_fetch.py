@@ -15,6 +15,7 @@ from meerkat.core.fetch import (
     PieceArrived,
     PieceLacked,
     PieceSpoiled,
+    PiecesPointed,
     PiecesWanted,
     PieceUnwanted,
     PieceWanted,
@@ -606,3 +607,87 @@ def test_many_wants_cost_little_each() -> None:
         play.do(PieceUnwanted(one))
     assert sum(play.finish().values()) >= 25_000
     assert len(play.fetch) == 0
+
+
+def test_who_is_pointed_asks_there() -> None:
+    """The other is asked, though it lacked the piece before; if it lacks it again, the first is asked once more."""
+    play = Play(A, B)
+    play.do(wanted(pieces(2), hints=(A,)))
+    ((ask_id, ask),) = play.asks.items()
+    assert ask.node == A
+    play.do(PieceLacked(B, 99, piece(0)))
+    play.do(PiecesPointed(A, ask_id, ((piece(0), B), (piece(1), B))))
+    assert play.fetch.is_open(A, ask_id) is False
+    del play.asks[ask_id]
+    assert set(play.asked(B)) == set(pieces(2))
+    (again,) = play.asks.values()
+    assert play.fetch.asked_of(piece(0)) == B
+    play.answer(again, lacking=True)
+    assert set(play.asked(A)) == set(pieces(2))
+    assert play.finish() == {A: 2}
+    assert len(play.fetch) == 0
+    assert play.fetch.inflight_bytes == 0
+
+
+@pytest.mark.parametrize("to", [C, A])
+def test_who_is_pointed_nowhere_asks_again(to: NodeId) -> None:
+    """To a member that is not linked, or to itself: it has the piece, so it is asked once more, at once."""
+    play = Play(A)
+    play.do(wanted(pieces(1)))
+    (ask_id,) = play.asks
+    play.do(PiecesPointed(A, ask_id, ((piece(0), to),)))
+    del play.asks[ask_id]
+    assert play.asked(A) == pieces(1)
+    assert play.stuck == []
+
+
+def test_being_pointed_after_the_end_is_nothing() -> None:
+    """The ask is over, the piece has come from elsewhere, the source is gone."""
+    play = Play(A)
+    play.do(wanted(pieces(1)))
+    (ask_id,) = play.asks
+    play.do(PiecesPointed(B, ask_id, ((piece(0), A),)))
+    play.do(PiecesPointed(A, 77, ((piece(0), A),)))
+    play.do(PieceUnwanted(piece(0)))
+    play.do(PiecesPointed(A, ask_id, ((piece(0), A),)))
+    assert play.asks == {}
+    assert play.fetch.inflight_bytes == 0
+
+
+def test_who_lacked_a_part_is_not_asked_for_the_rest() -> None:
+    """While another has the object, or may have it; and it is asked again when it has got further."""
+    play = Play(A, B)
+    play.do(wanted(pieces(1)))
+    ((_, first),) = play.asks.items()
+    poor, rich = first.node, B if first.node == A else A
+    play.answer(first, lacking=True)
+    play.finish()
+    play.do(wanted(pieces(64)), at=100.0)
+    assert play.asked(poor) == []
+    play.do(SourceProgressed(poor))
+    assert play.asked(poor)
+    assert rich
+
+
+def test_what_nobody_has_for_sure_is_asked_of_all() -> None:
+    """Being poor is no reason to be stuck."""
+    play = Play(A, B)
+    for node in (A, B):
+        play.do(PieceLacked(node, 99, piece(70)))
+    play.do(wanted([piece(70), *pieces(3)]))
+    assert sum(play.finish().values()) == 4
+    assert play.stuck == []
+
+
+def test_nobody_is_sent_round_and_round() -> None:
+    """Two that point to each other, or to themselves, for ever: in the end they count as lacking, and that is said."""
+    play = Play(A, B)
+    play.do(wanted(pieces(1), hints=(A,)))
+    for _ in range(100):
+        if not play.asks:
+            break
+        ((ask_id, ask),) = play.asks.items()
+        del play.asks[ask_id]
+        play.do(PiecesPointed(ask.node, ask_id, ((piece(0), B if ask.node == A else A),)))
+    assert play.asks == {}
+    assert play.stuck == pieces(1)

@@ -11,6 +11,7 @@ from node_rooms import Rooms, eventually, file_version, node_id, path, until
 
 from meerkat.model.fault import Exit
 from meerkat.model.frame import Lack, PieceAsk
+from meerkat.model.ids import NodeId
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import Kind
 from meerkat.node import ledger
@@ -24,11 +25,11 @@ BIG = bytes(range(256)) * 4096 * 4
 async def lost_at(nodes: NodePool, writer: Running, name: str, data: bytes, *others: Running) -> None:
     """The writer tells the others of its file and goes before it has given anybody the bytes."""
 
-    async def lacking(pipe: Pipe[Any], ask: PieceAsk, slots: asyncio.Semaphore) -> None:
+    async def lacking(node: NodeId, pipe: Pipe[Any], ask: PieceAsk, slots: asyncio.Semaphore) -> None:
         slots.release()
         await pipe.send(Lack(ask.id, tuple(range(len(ask.pieces)))))
 
-    with patch.object(writer.node.asking, "_serve", lacking):
+    with patch.object(writer.node.asking.giving, "serve", lacking):
         writer.put(name, data)
         await writer.ask("scan")
         await until("they wait", lambda: all((name, "no_source_online") in each.problems() for each in others))
@@ -137,11 +138,11 @@ def test_what_a_member_or_this_disk_has_is_never_given_up(tmp_path: Path) -> Non
                 for name in cid.node.stage.names():
                     cid.node.stage.drop(name)
 
-                async def silent(pipe: Pipe[Any], ask: PieceAsk, slots: asyncio.Semaphore) -> None:
+                async def silent(node: NodeId, pipe: Pipe[Any], ask: PieceAsk, slots: asyncio.Semaphore) -> None:
                     slots.release()
 
                 with (
-                    patch.object(cid.node.asking, "_serve", silent),
+                    patch.object(cid.node.asking.giving, "serve", silent),
                     patch("meerkat.node.inquiry.INQUIRY_TIMEOUT_S", 0.3),
                 ):
                     fault = await refused(bob, "big")

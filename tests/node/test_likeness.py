@@ -96,7 +96,7 @@ def test_what_resembles_nothing_is_soon_not_compared_any_more(tmp_path: Path) ->
                 basis = like.of_chunk(chunk)
                 if basis is not None:
                     tried += 1
-                    like.learn(basis)
+                    like.learn([basis])
             assert tried == DELTA_TRIES_IN_VAIN_MAX
             assert await fetched(ada, version, replaced) == new
 

@@ -130,7 +130,7 @@ def test_rot_is_not_served_and_is_suspected(tmp_path: Path) -> None:
         await rotted(ada)
         scrub = scrub_of(ada)
         suspects: list[str] = []
-        ada.asking.on_suspect = suspects.append
+        ada.asking.giving.on_suspect = suspects.append
         piece = Piece(Digest(blake3(SOUND).digest()), 0, len(SOUND), Digest(blake3(SOUND).digest()))
         (answer,) = await bob.asking.pieces([Want(piece, urgent=True)])
         assert isinstance(answer, PathBlocked)

@@ -75,7 +75,7 @@ def test_a_large_file_comes_chunk_by_chunk(tmp_path: Path) -> None:
             assert await ada.books.read(lambda view: view.recipe(version.recipe)) == packed
             assert ada.hub.traffic.received == len(LARGE) + len(packed)
             assert len(recipe.chunks) > 4
-            assert ada.asking.partials.staged(version.digest) == [], "it is assembled no more"
+            assert ada.asking.giving.partials.staged(version.digest) == [], "it is assembled no more"
 
     asyncio.run(play())
 

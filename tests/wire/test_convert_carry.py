@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import digests
 
 from meerkat.model.frame import Cancel, CarryFrame, Delta, DeltaStep, Give, Lack, PeerFault, Piece, PieceAsk, Sketch
-from meerkat.model.ids import NO_DIGEST
+from meerkat.model.ids import NO_DIGEST, NodeId
 from meerkat.model.limits import (
     CHUNK_BYTES_MAX,
     DELTA_MARK_BYTES,
@@ -43,11 +43,12 @@ deltas = st.builds(
     Delta,
     st.lists(st.builds(DeltaStep, st.integers(0, 1000), st.integers(0, 1000), contents), max_size=4).map(tuple),
 )
+elsewhere = st.lists(st.tuples(places, st.sampled_from([NodeId("a" * 32), NodeId("b" * 32)])), max_size=3).map(tuple)
 frames = st.one_of(
     st.builds(PieceAsk, ids, st.lists(pieces, max_size=4).map(tuple)),
-    st.builds(PieceAsk, ids, st.lists(pieces, min_size=3, max_size=3).map(tuple), sketches),
+    st.builds(PieceAsk, ids, st.lists(pieces, min_size=3, max_size=3).map(tuple), sketches, st.booleans()),
     st.builds(Give, ids, st.integers(0, 100), st.lists(contents | deltas, max_size=4).map(tuple)),
-    st.builds(Lack, ids, st.lists(places, max_size=4).map(tuple)),
+    st.builds(Lack, ids, st.lists(places, max_size=4).map(tuple), elsewhere),
     st.builds(Cancel, ids),
 )
 
@@ -73,6 +74,10 @@ def test_only_big_gifts_are_heavy() -> None:
     assert is_heavy(Give(1, 0, (bytes(CHUNK_BYTES_MAX),)))
     assert not is_heavy(Give(1, 0, (b"x",)))
     assert not is_heavy(Cancel(1))
+
+
+def lack(**fields: object) -> bytes:
+    return pb.Parcel(id=1, lack=pb.Lack(**fields)).SerializeToString()  # type: ignore[arg-type]
 
 
 def delta(**fields: object) -> bytes:
@@ -111,6 +116,9 @@ def bomb(claims: bool) -> bytes:
         give(data=[delta(data=bytes(CHUNK_BYTES_MAX))], codecs=[pb.CODEC_DELTA]),
         pb.Parcel(id=1, lack=pb.Lack(pieces=[PIECES_PER_ASK_MAX])).SerializeToString(),
         pb.Parcel(id=1, lack=pb.Lack(pieces=[0] * (PIECES_PER_ASK_MAX + 1))).SerializeToString(),
+        lack(elsewhere=[pb.Elsewhere(piece=PIECES_PER_ASK_MAX, node=bytes(20))]),
+        lack(elsewhere=[pb.Elsewhere(piece=1, node=bytes(19))]),
+        lack(pieces=[0] * PIECES_PER_ASK_MAX, elsewhere=[pb.Elsewhere(piece=1, node=bytes(20))]),
         pb.Parcel(id=1 << 63, cancel=pb.Cancel()).SerializeToString(),
     ],
     ids=count(),

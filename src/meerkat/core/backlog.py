@@ -23,11 +23,12 @@ class Wanted:
         count: how many want it.
         hints: sources that are believed to have it.
         lacks: which sources said that they lack it, and in which of their generations they said so.
+        pointed: how often a source has said that another should be asked.
         backlog: where it waits; None while it is asked for or stuck.
         ask: the question that it is part of; None while it waits or is stuck.
     """
 
-    __slots__ = ("ask", "backlog", "count", "hints", "lacks", "piece", "urgent")
+    __slots__ = ("ask", "backlog", "count", "hints", "lacks", "piece", "pointed", "urgent")
 
     def __init__(self, piece: Piece, hints: tuple[NodeId, ...], urgent: bool) -> None:
         self.piece = piece
@@ -35,6 +36,7 @@ class Wanted:
         self.hints = hints
         self.urgent = urgent
         self.lacks: dict[NodeId, int] = {}
+        self.pointed = 0
         self.backlog: Backlog | None = None
         self.ask: Ask | None = None
 

@@ -12,6 +12,7 @@ one has room:
 - An ask without progress is cancelled and its pieces go elsewhere; the source comes last for a while, and more
   patience is had with it. What arrives late is welcome all the same.
 - A source that lacked all of an ask is left alone briefly; `SourceProgressed` makes it worth asking again.
+- A source may point to another (`PiecesPointed`), which is asked then; if that one lacks the piece, the first again.
 
 Invariants: bytes in flight never exceed `PEER_INFLIGHT_BYTES_MAX` per source and `NODE_INFLIGHT_BYTES_MAX` in all;
 a piece that some open source neither lacks nor spoiled is never stuck. Each event costs a few steps per source,
@@ -29,7 +30,9 @@ from meerkat.core.fetch_words import (
     Event,
     PieceArrived,
     PieceLacked,
+    PiecesArrived,
     PieceSpoiled,
+    PiecesPointed,
     PiecesWanted,
     PieceUnwanted,
     PieceWanted,
@@ -41,7 +44,7 @@ from meerkat.core.fetch_words import (
     Tick,
     Want,
 )
-from meerkat.core.source import Source
+from meerkat.core.source import Source, hinted, is_left_to_others
 from meerkat.model.frame import Piece
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import (
@@ -51,6 +54,7 @@ from meerkat.model.limits import (
     NODE_INFLIGHT_BYTES_MAX,
     PEER_INFLIGHT_BYTES_MAX,
     PIECES_PER_ASK_MAX,
+    POINTED_MAX,
     SPOILED_KEPT_MAX,
     SPOILED_REST_S,
     URGENT_RESERVE_BYTES,
@@ -66,6 +70,8 @@ __all__ = [
     "PieceSpoiled",
     "PieceUnwanted",
     "PieceWanted",
+    "PiecesArrived",
+    "PiecesPointed",
     "PiecesWanted",
     "ReportStuck",
     "SendAsk",
@@ -92,6 +98,7 @@ class Fetch:
         self._generation = 0
         self._timers: list[tuple[float, NodeId, int]] = []  # ask 0: the source is dry no more
         self._out: list[Command] = []
+        self._passing: set[NodeId] = set()  # sources that leave the common backlog to others, in this round
         self._stirred = False  # something may be asked for that could not be before
 
     def __len__(self) -> int:
@@ -120,8 +127,14 @@ class Fetch:
                 self._progress(node)
             case PieceArrived(node, ask_id, piece):
                 self._arrive(node, ask_id, piece, now)
+            case PiecesArrived(node, ask_id, pieces):
+                for piece in pieces:
+                    self._arrive(node, ask_id, piece, now)
             case PieceLacked(node, ask_id, piece):
                 self._lack(node, ask_id, piece, now)
+            case PiecesPointed(node, ask_id, pointed):
+                for piece, to in pointed:
+                    self._point(node, ask_id, piece, to, now)
             case PieceSpoiled(node, piece):
                 self._spoil(node, piece, now)
             case Tick():
@@ -134,6 +147,11 @@ class Fetch:
             self._dispatch(now)
         out, self._out = self._out, []
         return out
+
+    def asked_of(self, piece: Piece) -> NodeId | None:
+        """The source that has been asked for the piece and has not answered yet."""
+        item = self._items.get(piece)
+        return item.ask.node if item is not None and item.ask is not None else None
 
     def is_open(self, node: NodeId, ask_id: int) -> bool:
         """True while an answer to that ask is of use."""
@@ -224,6 +242,7 @@ class Fetch:
         if source is not None:
             self._generation += 1
             source.generation = self._generation
+            source.poor.clear()
             source.freshen()
             self._unstick(source)
 
@@ -259,12 +278,36 @@ class Fetch:
         item = self._items.get(piece)
         if item is not None:
             item.lacks[node] = source.generation
+            source.lacked(piece.object)
         ask = source.asks.get(ask_id)
         if ask is not None:
             mine = item is not None and item.ask is ask
             self._answer(source, ask, piece, now, arrived=False)
             if mine and item is not None:
                 self._route(item, now)
+
+    def _point(self, node: NodeId, ask_id: int, piece: Piece, to: NodeId, now: float) -> None:
+        source = self._sources.get(node)
+        ask = source.asks.get(ask_id) if source is not None else None
+        if source is None or ask is None:
+            return
+        item = self._items.get(piece)
+        mine = item is not None and item.ask is ask
+        self._answer(source, ask, piece, now, arrived=True)
+        if not mine or item is None:
+            return
+        self._stirred = True
+        item.pointed += 1
+        other = self._sources.get(to, source)
+        if item.pointed > POINTED_MAX:  # nobody honest sends us round and round
+            item.lacks[node] = source.generation
+            self._route(item, now)
+        elif other is source:
+            self._ready.push(item)  # asked again there, it is given
+        else:
+            item.lacks.pop(to, None)
+            other.freshen()
+            other.backlog.push(item)
 
     def _spoil(self, node: NodeId, piece: Piece, now: float) -> None:
         self._spoiled.pop((node, piece), None)
@@ -348,8 +391,7 @@ class Fetch:
         if len(able) == len(self._sources):
             self._ready.push(item)
         elif able:
-            best = min(able, key=lambda source: (source.slow_until > now or source.dry_until > now, source.load))
-            best.backlog.push(item)
+            min(able, key=lambda source: source.rank(item, now)).backlog.push(item)
         else:
             self._stuck[item.piece] = item
             self._out.append(ReportStuck(item.piece))
@@ -360,10 +402,11 @@ class Fetch:
         if not awake:
             return
         best_is_slow = all(source.slow_until > now for source in awake)
+        self._passing.clear()
         while True:
             chosen = None
             for source in awake:
-                common = best_is_slow or source.slow_until <= now
+                common = (best_is_slow or source.slow_until <= now) and source.node not in self._passing
                 if (chosen is None or source.bytes < chosen[0].bytes) and self._has_room(source, common):
                     chosen = (source, common)
             if chosen is None:
@@ -422,7 +465,11 @@ class Fetch:
                 break
             if not self._can(source, item):
                 self._route(item, now)
-            elif backlog is self._ready and (better := self._hinted(source, item, now)) is not None:
+            elif backlog is self._ready and is_left_to_others(item, source, self._sources.values(), now, self._can):
+                backlog.unpop(item)
+                self._passing.add(source.node)
+                break
+            elif backlog is self._ready and (better := hinted(item, source, self._sources, now, self._can)) is not None:
                 better.backlog.push(item)
             elif size + item.piece.length > ASK_BYTES_MAX and items:
                 backlog.unpop(item)
@@ -431,20 +478,3 @@ class Fetch:
                 items.append(item)
                 size += item.piece.length
         return items
-
-    def _hinted(self, source: Source, item: Wanted, now: float) -> Source | None:
-        """A source that is believed to have the item and has room for it, unless `source` is such a one itself."""
-        if not item.hints or source.node in item.hints:
-            return None
-        best = None
-        for node in item.hints:
-            other = self._sources.get(node)
-            if (
-                other is not None
-                and max(other.slow_until, other.dry_until) <= now
-                and other.load + item.piece.length <= other.window
-                and (best is None or other.load < best.load)
-                and self._can(other, item)
-            ):
-                best = other
-        return best

@@ -69,10 +69,28 @@ class PieceArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class PiecesArrived:
+    """Some that came together."""
+
+    node: NodeId
+    ask_id: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PieceLacked:
     node: NodeId
     ask_id: int
     piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class PiecesPointed:
+    """The source has these pieces, and would rather have each asked of the one that it has just given it to."""
+
+    node: NodeId
+    ask_id: int
+    pieces: tuple[tuple[Piece, NodeId], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +118,9 @@ Event = (
     | SourceClosed
     | SourceProgressed
     | PieceArrived
+    | PiecesArrived
     | PieceLacked
+    | PiecesPointed
     | PieceSpoiled
     | Tick
 )

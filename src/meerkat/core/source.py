@@ -6,9 +6,10 @@ all of an ask is dry: it is left alone for a moment that doubles.
 """
 
 import random
+from collections.abc import Callable, Iterable, Mapping
 
-from meerkat.core.backlog import Ask, Backlog
-from meerkat.model.ids import NodeId
+from meerkat.core.backlog import Ask, Backlog, Wanted
+from meerkat.model.ids import Digest, NodeId
 from meerkat.model.limits import (
     ANSWER_FAST_S,
     ANSWER_SLOW_S,
@@ -19,6 +20,7 @@ from meerkat.model.limits import (
     DRY_MAX_S,
     DRY_MIN_S,
     PEER_INFLIGHT_BYTES_MAX,
+    POOR_OBJECTS_MAX,
     URGENT_RESERVE_BYTES,
 )
 
@@ -37,6 +39,8 @@ class Source:
         slow_until: it comes last until then.
         dry_until: nothing is asked of it until then.
         backlog: what should go to this source.
+        poor: objects of which it lacked something: it is asked for more of them where nobody else has them, or where it
+            is pointed to.
     """
 
     __slots__ = (
@@ -48,6 +52,7 @@ class Source:
         "generation",
         "node",
         "patience",
+        "poor",
         "slow_until",
         "urgent",
         "window",
@@ -65,11 +70,20 @@ class Source:
         self.dry_until = float("-inf")
         self.dry_s = DRY_MIN_S
         self.backlog = Backlog(rng)
+        self.poor: set[Digest] = set()
 
     @property
     def load(self) -> int:
         """Bytes in flight, and those that wait for this source."""
         return self.bytes + self.backlog.bytes
+
+    def is_awake(self, now: float) -> bool:
+        """Neither slow nor dry."""
+        return max(self.slow_until, self.dry_until) <= now
+
+    def rank(self, item: Wanted, now: float) -> tuple[bool, bool, int]:
+        """The least is best asked for what cannot be had everywhere."""
+        return not self.is_awake(now), self.node not in item.hints, self.load
 
     def answered(self, ask: Ask, now: float) -> bool:
         """The last word on an ask has come. True when the source has just run dry (until `dry_until`)."""
@@ -86,6 +100,12 @@ class Source:
         self.dry_s = min(self.dry_s * 2, DRY_MAX_S)
         return True
 
+    def lacked(self, content: Digest) -> None:
+        """It has not all of that object."""
+        if len(self.poor) >= POOR_OBJECTS_MAX:
+            self.poor.clear()
+        self.poor.add(content)
+
     def timed_out(self, now: float) -> None:
         """An ask was waited for in vain: others first, for as long as was waited, and more patience next time."""
         self.slow_until = now + self.patience
@@ -95,3 +115,33 @@ class Source:
     def freshen(self) -> None:
         """It gave something, or has more than before: worth asking at once."""
         self.dry_until, self.dry_s = float("-inf"), DRY_MIN_S
+
+
+def hinted(
+    item: Wanted, source: Source, sources: Mapping[NodeId, Source], now: float, can: Callable[[Source, Wanted], bool]
+) -> Source | None:
+    """A source that is believed to have the item and has room for it, unless `source` is such a one itself."""
+    if not item.hints or source.node in item.hints:
+        return None
+    best = None
+    for node in item.hints:
+        other = sources.get(node)
+        if (
+            other is not None
+            and other.is_awake(now)
+            and other.load + item.piece.length <= other.window
+            and (best is None or other.load < best.load)
+            and can(other, item)
+        ):
+            best = other
+    return best
+
+
+def is_left_to_others(
+    item: Wanted, source: Source, sources: Iterable[Source], now: float, can: Callable[[Source, Wanted], bool]
+) -> bool:
+    """True when the source has lacked other parts of this, and another, which has not, will take it soon."""
+    content = item.piece.object
+    return content in source.poor and any(
+        content not in other.poor and other.is_awake(now) and can(other, item) for other in sources
+    )

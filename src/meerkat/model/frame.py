@@ -194,11 +194,15 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class PieceAsk:
-    """`sketches`: for some of the pieces, by index. Whoever does not know what they are gives the piece as it is."""
+    """Attributes:
+    sketches: for some of the pieces, by index. Whoever does not know what they are gives the piece as it is.
+    elsewhere: the asker may be told to ask somebody else (see `Lack`).
+    """
 
     id: int
     pieces: tuple[Piece, ...]
     sketches: tuple[tuple[int, Sketch], ...] = ()
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +221,11 @@ def given_bytes(item: bytes | Delta) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """These pieces of an ask (by index) are not here."""
+    """These pieces of an ask (by index) are not here; those of `elsewhere` are, and were just given to that member."""
 
     id: int
     pieces: tuple[int, ...]
+    elsewhere: tuple[tuple[int, NodeId], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

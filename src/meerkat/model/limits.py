@@ -54,7 +54,7 @@ FRESH_PATHS_MAX = 1000  # just merged paths that are dealt with before older one
 STEP_IN_S = 5.0  # a loser that no holder has dealt with for this long is anybody's
 COPY_NAMES_TRIED_MAX = 4  # names for one conflict copy, when others have taken them
 COMMIT_BATCH_MAX = 512  # files made durable by one flush
-BULK_WINDOW_CHUNKS = 32  # chunks of one file asked for at once
+BULK_WINDOW_RUNS = 24  # questions' worth of one file (1 MiB each) wanted at once: to several members, and being written
 SMALL_GROUP_BYTES_MAX = 16 * MIB  # content held in memory for one group of small files
 CHUNK_TIMEOUT_S = 30.0  # an unanswered ask moves to another source after this
 CHUNK_PATIENCE_S_MAX = 480.0  # doubled for a source that timed out, or a lone slow one would be asked for ever in vain
@@ -67,6 +67,15 @@ DRY_MIN_S = 0.25  # a source that lacked all of an ask is left alone for so long
 DRY_MAX_S = 8.0
 SPOILED_KEPT_MAX = 4096  # (source, piece) pairs that are not asked again; forgetting one costs a retry
 SPOILED_REST_S = 60.0  # a source that sent wrong bytes comes last for so long
+
+# --- what many fetch at once
+POOR_OBJECTS_MAX = 4096  # objects remembered as incomplete at one source; forgetting costs a question
+SWARM_GIVEN_MAX = 16_384  # pieces remembered as given: 4 GiB of a large file, 3 MB
+SWARM_MEMORY_S = 60.0  # so long somebody who was given a piece is likely to be there and to have it at hand
+POINTED_MAX = 16  # for one piece; who has it points each member elsewhere once, and then gives it
+COMING_MAX = 256  # pieces that others wait for until they come here; more are told to be lacking
+COMING_WAIT_S = 5.0  # then whoever waits asks somebody else
+RECENT_BYTES_MAX = 8 * MIB  # pieces kept in memory after they came, until they lie on the disk for sure
 
 # --- differences inside one piece
 DELTA_PART_BYTES_MEAN = 1 * KIB  # a changed byte costs about a part, a part that is known eight bytes of a sketch

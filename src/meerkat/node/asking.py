@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from meerkat.core import fetch
 from meerkat.core.delta import Basis
+from meerkat.core.swarm import is_part
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
@@ -21,13 +22,13 @@ from meerkat.model.dot import Author, Vector
 from meerkat.model.frame import Cancel, CarryFrame, Delta, Give, Lack, LinkLost, Piece, PieceAsk, given_bytes
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import ASKS_IN_SERVICE_MAX, DELTA_BASES_BYTES_MAX, DELTA_MARKS_PER_ASK_MAX
-from meerkat.model.path import RelPath
 from meerkat.model.problem import PathBlocked, no_source
 from meerkat.node.books import Books
+from meerkat.node.giving import Giving
 from meerkat.node.hub import Hub
 from meerkat.node.inquiry import Inquiry
 from meerkat.node.ports import Pipe
-from meerkat.node.serve import Assembled, Partials, answer, is_piece, own, serve, shortened
+from meerkat.node.serve import Assembled, is_piece, own
 from meerkat.node.tasks import Tasks
 
 log = logging.getLogger("meerkat.asking")
@@ -48,9 +49,8 @@ class Asking:
     """Asks members for pieces, and serves what they ask for.
 
     Attributes:
-        on_suspect: told, from worker threads, of files that had not the bytes that somebody asked for (see `serve`).
         on_spoiled: told who gave wrong bytes.
-        partials: what is being assembled here, which is served as well.
+        giving: answers what others ask for.
     """
 
     def __init__(
@@ -71,9 +71,7 @@ class Asking:
         self._hub = hub
         self._threads = threads
         self._tasks = tasks
-        self.on_suspect: Callable[[RelPath], None] = lambda path: None
         self.on_spoiled: Callable[[NodeId], None] = lambda node: None
-        self.partials = Partials()
         self._fetch = fetch.Fetch(rng)
         self._pipes: dict[NodeId, Pipe[CarryFrame]] = {}
         self._asked: dict[tuple[NodeId, int], Asked] = {}
@@ -83,6 +81,7 @@ class Asking:
         self._wanters: dict[Piece, int] = {}
         self._progress: dict[NodeId, dict[Author, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self.giving = Giving(root, stage, trash, books, threads, self._pipes.keys(), self._coming)
         self.inquiry = Inquiry(self._send, is_piece)
 
     # ---- sources
@@ -98,7 +97,7 @@ class Asking:
                 match frame:
                     case PieceAsk(id=number):
                         await slots.acquire()
-                        task = self._tasks.spawn(f"serve {node} {number}", self._serve(pipe, frame, slots))
+                        task = self._tasks.spawn(f"serve {node} {number}", self.giving.serve(node, pipe, frame, slots))
                         serving[number] = task
                         task.add_done_callback(partial(_forget, serving, number))
                     case Give() | Lack() if self.inquiry.heard(node, frame):
@@ -136,22 +135,8 @@ class Asking:
 
     async def own(self, pieces: Sequence[Piece]) -> list[bool]:
         """Which of these pieces this disk has: in the folder, in the trash or in the stage."""
-        here = self._root, self._stage, self._trash, Assembled(self.partials, self._stage), tuple(pieces)
+        here = self._root, self._stage, self._trash, Assembled(self.giving.partials, self._stage), tuple(pieces)
         return await self._in_thread(lambda: self._books.read_here(lambda view: own(view, *here)))
-
-    async def _serve(self, pipe: Pipe[CarryFrame], ask: PieceAsk, slots: asyncio.Semaphore) -> None:
-        assembled = Assembled(self.partials, self._stage)
-        try:
-            here = self._root, self._stage, self._trash, assembled, ask.pieces, self.on_suspect
-            answers = await self._in_thread(
-                lambda: shortened(self._books.read_here(lambda view: serve(view, *here)), ask)
-            )
-            for frame in answer(ask.id, answers):
-                await pipe.send(frame)
-        except LinkLost:
-            pass
-        finally:
-            slots.release()
 
     # ---- the machine and its answers
 
@@ -163,7 +148,8 @@ class Asking:
                     bases = self._bases_for(pieces)
                     self._asked[node, number] = Asked(pieces, bases)
                     sketches = tuple((index, basis.sketch) for index, basis in bases.items())
-                    self._tasks.spawn(f"ask {node} {number}", self._send(node, PieceAsk(number, pieces, sketches)))
+                    ask = PieceAsk(number, pieces, sketches, any(map(is_part, pieces)))
+                    self._tasks.spawn(f"ask {node} {number}", self._send(node, ask))
                 case fetch.CancelAsk(node, number):
                     self._asked.pop((node, number), None)
                     self._tasks.spawn(f"cancel {node} {number}", self._send(node, Cancel(number)))
@@ -188,9 +174,10 @@ class Asking:
         asked = self._asked.get((node, give.id))
         if asked is None:
             return  # an answer to a question given up
+        arrived: list[Piece] = []
         for index, item in enumerate(give.data, give.first):
             if index >= len(asked.pieces):
-                return
+                break
             piece = asked.pieces[index]
             data = _whole(piece, item, asked.bases.get(index))
             if data is None:
@@ -204,7 +191,10 @@ class Asking:
             future = self._waiting.get(piece)
             if future is not None and not future.done():
                 future.set_result(data)
-            self._handle(fetch.PieceArrived(node, give.id, piece))
+                self.giving.arrived(piece, data)
+            arrived.append(piece)
+        if arrived:
+            self._handle(fetch.PiecesArrived(node, give.id, tuple(arrived)))
         self._forget_answered(node, give.id)
 
     def _lacked(self, node: NodeId, lack: Lack) -> None:
@@ -212,6 +202,9 @@ class Asking:
         for index in lack.pieces if asked is not None else ():
             if asked is not None and index < len(asked.pieces):
                 self._handle(fetch.PieceLacked(node, lack.id, asked.pieces[index]))
+        if asked is not None and lack.elsewhere:
+            pointed = ((asked.pieces[index], to) for index, to in lack.elsewhere if index < len(asked.pieces))
+            self._handle(fetch.PiecesPointed(node, lack.id, tuple(pointed)))
         self._forget_answered(node, lack.id)
 
     def _forget_answered(self, node: NodeId, number: int) -> None:
@@ -280,6 +273,10 @@ class Asking:
         self._wanters[piece] = self._wanters.get(piece, 0) + 1
         return future
 
+    def _coming(self, piece: Piece, asker: NodeId) -> "asyncio.Future[bytes] | None":
+        asked = self._fetch.asked_of(piece)
+        return self._waiting.get(piece) if asked is not None and asked != asker else None
+
     def _expect_no_more(self, piece: Piece, future: "asyncio.Future[bytes]") -> None:
         self._wanters[piece] -= 1
         if not self._wanters[piece]:
@@ -290,6 +287,8 @@ class Asking:
                 del self._waiting[piece]
         if not future.done() or future.exception() is not None:
             self._handle(fetch.PieceUnwanted(piece))
+        if not self._waiting:
+            self.giving.rest()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

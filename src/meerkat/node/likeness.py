@@ -5,6 +5,7 @@ against its digest where it arrives.
 """
 
 import random
+from collections.abc import Iterable
 from typing import Self
 
 from meerkat.core.delta import Basis, counterparts
@@ -80,9 +81,10 @@ class Likeness:
         data = read_file(self._root, self._path, self._base, 0, min(self._base.stat.size, CHUNK_BYTES_MAX))
         return None if data is None else self._basis(data)
 
-    def learn(self, basis: Basis) -> None:
-        """What resembled that basis has come."""
-        self._in_vain = 0 if basis.saved else self._in_vain + 1
+    def learn(self, bases: Iterable[Basis]) -> None:
+        """What may have resembled these has come."""
+        for basis in bases:
+            self._in_vain = 0 if basis.saved else self._in_vain + 1
 
     def _basis(self, data: bytes) -> Basis:
         return Basis(data, self._rng.randbytes(DELTA_SALT_BYTES))

@@ -258,7 +258,7 @@ class Node:
             self.transfer,
             self.disk_threads,
         )
-        self.asking.on_suspect = self._suspect
+        self.asking.giving.on_suspect = self._suspect
 
     async def _start(self, closing: AsyncExitStack) -> None:
         self._loop = asyncio.get_running_loop()

@@ -5,7 +5,7 @@ changed since it was hashed is not served; neither is anything that the index do
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from meerkat.disk.root import Root, stat_of
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.model.frame import Delta, Give, Lack, Piece, PieceAsk, given_bytes
-from meerkat.model.ids import Digest
+from meerkat.model.ids import Digest, NodeId
 from meerkat.model.limits import CHUNK_BYTES_MAX, PIECES_PER_ASK_MAX
 from meerkat.model.path import RelPath
 from meerkat.model.problem import PathBlocked
@@ -175,13 +175,24 @@ def shortened(answers: list[bytes | None], ask: PieceAsk) -> list[bytes | Delta 
     return given
 
 
-def answer(ask: int, answers: Sequence[bytes | Delta | None]) -> list[Lack | Give]:
-    """What goes back to whoever asked, in this order: what is lacking can be asked of others at once."""
+def answer(
+    ask: int,
+    answers: Sequence[bytes | Delta | None],
+    kept_back: Container[int] = (),
+    elsewhere: tuple[tuple[int, NodeId], ...] = (),
+) -> list[Lack | Give]:
+    """What goes back to whoever asked, in this order: what is lacking can be asked of others at once.
+
+    Args:
+        kept_back: indexes of what is not here and not lacking either.
+        elsewhere: of these, what somebody else is to be asked for.
+    """
     given: list[Lack | Give] = []
     lacking = into_messages(
         answers, CHUNK_BYTES_MAX, PIECES_PER_ASK_MAX, lambda first, data: given.append(Give(ask, first, data))
     )
-    return [Lack(ask, tuple(lacking)), *given] if lacking else given
+    lacking = [index for index in lacking if index not in kept_back]
+    return [Lack(ask, tuple(lacking), elsewhere), *given] if lacking or elsewhere else given
 
 
 def into_messages(

@@ -22,7 +22,8 @@ from meerkat.model.dot import Dot
 from meerkat.model.frame import Piece
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.limits import (
-    BULK_WINDOW_CHUNKS,
+    ASK_BYTES_MAX,
+    BULK_WINDOW_RUNS,
     CHUNK_BYTES_MAX,
     DELTA_BASES_BYTES_MAX,
     DELTA_FILE_BYTES_MIN,
@@ -188,7 +189,7 @@ class Transfer:
         Raises:
             PathBlocked: with the reason; what has been fetched stays for the next try.
         """
-        with self._asking.partials.assembling(version.digest, name):
+        with self._asking.giving.partials.assembling(version.digest, name):
             inode = await self._in_thread(partial(self._take_from_trash, name, version))
             if inode is not None:
                 return inode
@@ -270,34 +271,74 @@ class Transfer:
     async def _fill_from_members(
         self, name: str, version: Version, chunks: list[Chunk], hints: tuple[NodeId, ...], like: Likeness | None
     ) -> None:
-        """Fetch a window of chunks at a time, in random order: nodes that fetch the same file then have different
-        parts to offer each other."""
-        self._rng.shuffle(chunks)
-        rest = iter(chunks)
-        total, done = len(chunks), 0
+        """Fetch a window at a time, in runs of neighbours and these in random order: nodes that fetch the same file
+        then have different parts to offer each other."""
+        runs = _runs(chunks)
+        self._rng.shuffle(runs)
+        rest = iter(runs)
+        total, done = len(runs), 0
 
         async def worker() -> None:
             nonlocal done
-            for chunk in rest:
-                piece = Piece(version.digest, chunk.offset, chunk.length, chunk.digest)
-                basis = await self._in_thread(partial(like.of_chunk, chunk)) if like is not None else None
-                data = await self._asking.piece(piece, urgent=False, hints=hints, basis=basis)
-                if like is not None and basis is not None:
-                    like.learn(basis)
-                await self._in_thread(partial(self._stage.write, name, chunk.offset, data))
+            for run in rest:
+                pieces = [Piece(version.digest, chunk.offset, chunk.length, chunk.digest) for chunk in run]
+                bases = await self._in_thread(partial(_bases_of, like, run, pieces)) if like is not None else {}
+                answers = await self._asking.pieces([fetch.Want(piece, hints) for piece in pieces], bases)
+                if like is not None:
+                    like.learn(bases.values())
+                await self._in_thread(partial(self._write_run, name, run, answers))
                 done += 1
-                if done % BULK_WINDOW_CHUNKS == 0:
+                if done % BULK_WINDOW_RUNS == 0:
                     self._hub.tell("transfer.progress", digest=version.digest.hex(), done=done, total=total)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(BULK_WINDOW_CHUNKS, len(chunks))):
+                for _ in range(min(BULK_WINDOW_RUNS, len(runs))):
                     group.create_task(worker())
         except ExceptionGroup as failed:  # the others were cancelled; one reason is enough
             raise failed.exceptions[0] from None
 
+    def _write_run(self, name: str, run: Sequence[Chunk], answers: Sequence[bytes | PathBlocked]) -> None:
+        """In a worker thread: what has come of a run is kept, also where a part of it is not to be had.
+
+        Raises:
+            PathBlocked: why a part is missing.
+        """
+        trouble = None
+        for chunk, data in zip(run, answers, strict=True):
+            if isinstance(data, PathBlocked):
+                trouble = data
+            else:
+                self._stage.write(name, chunk.offset, data)
+        if trouble is not None:
+            raise trouble
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _runs(chunks: Iterable[Chunk]) -> list[list[Chunk]]:
+    """Neighbours together, as many as one question asks for."""
+    runs: list[list[Chunk]] = []
+    end = size = 0
+    for chunk in chunks:
+        if not runs or chunk.offset != end or size + chunk.length > ASK_BYTES_MAX:
+            runs.append([])
+            size = 0
+        runs[-1].append(chunk)
+        size += chunk.length
+        end = chunk.offset + chunk.length
+    return runs
+
+
+def _bases_of(like: Likeness, run: Sequence[Chunk], pieces: Sequence[Piece]) -> dict[Piece, Basis]:
+    """In a worker thread: what the pieces of a run may resemble."""
+    bases = {}
+    for chunk, piece in zip(run, pieces, strict=True):
+        basis = like.of_chunk(chunk)
+        if basis is not None:
+            bases[piece] = basis
+    return bases
 
 
 def _whole(version: Version) -> Piece:

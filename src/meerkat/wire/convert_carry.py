@@ -36,7 +36,14 @@ from meerkat.model.limits import (
     ZSTD_RATIO_MAX,
     ZSTD_SAMPLE_BYTES,
 )
-from meerkat.wire.convert_vector import check_count, check_number, digest_from_bytes, parsed
+from meerkat.wire.convert_vector import (
+    check_count,
+    check_number,
+    digest_from_bytes,
+    node_from_bytes,
+    node_to_bytes,
+    parsed,
+)
 from meerkat.wire.v1 import pool_pb2 as pb
 
 GIVEN_BYTES_MAX = ASK_BYTES_MAX + CHUNK_BYTES_MAX  # an ask may be filled until its last piece runs over
@@ -80,6 +87,7 @@ def encode_parcel(frame: CarryFrame) -> bytes:
                     digest=piece.digest,
                     recipe=piece.recipe,
                 )
+            parcel.ask.elsewhere = frame.elsewhere
             for index, sketch in frame.sketches:
                 parcel.ask.sketches.add(piece=index, salt=sketch.salt, marks=sketch.marks)
         case Give():
@@ -97,6 +105,8 @@ def encode_parcel(frame: CarryFrame) -> bytes:
             parcel.give.SetInParent()
         case Lack():
             parcel.lack.pieces.extend(frame.pieces)
+            for index, node in frame.elsewhere:
+                parcel.lack.elsewhere.add(piece=index, node=node_to_bytes(node))
             parcel.lack.SetInParent()
         case Cancel():
             parcel.cancel.SetInParent()
@@ -116,15 +126,16 @@ def decode_parcel(data: bytes) -> CarryFrame | None:
     match parcel.WhichOneof("body"):
         case "ask":
             pieces = _pieces_from_pb(parcel.ask)
-            return PieceAsk(number, pieces, _sketches_from_pb(parcel.ask, len(pieces)))
+            return PieceAsk(number, pieces, _sketches_from_pb(parcel.ask, len(pieces)), parcel.ask.elsewhere)
         case "give":
             return Give(number, *_given_from_pb(parcel.give))
         case "lack":
             places = tuple(parcel.lack.pieces)
-            check_count("pieces lacking", len(places), PIECES_PER_ASK_MAX)
-            if any(place >= PIECES_PER_ASK_MAX for place in places):
+            check_count("pieces lacking", len(places) + len(parcel.lack.elsewhere), PIECES_PER_ASK_MAX)
+            elsewhere = tuple((each.piece, node_from_bytes(each.node)) for each in parcel.lack.elsewhere)
+            if any(place >= PIECES_PER_ASK_MAX for place in (*places, *(place for place, _ in elsewhere))):
                 raise PeerFault("a lacking piece that no ask can hold")
-            return Lack(number, places)
+            return Lack(number, places, elsewhere)
         case "cancel":
             return Cancel(number)
         case None:
