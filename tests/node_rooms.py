@@ -33,6 +33,7 @@ from meerkat.node.edit import Editor
 from meerkat.node.holds import Holds
 from meerkat.node.hub import Hub
 from meerkat.node.inward import Inward
+from meerkat.node.ledger import Job
 from meerkat.node.losers import Losers
 from meerkat.node.outward import Outward, ScanReport
 from meerkat.node.place import Placer
@@ -230,7 +231,7 @@ class Rooms:
         self.editor = Editor(self.root, self.stage, self.books, self.claims, self.placer, self.outward, self.threads)
         self.restorer = Restorer(self.stage, self.trash, self.books, self.transfer, self.editor, self.threads)
         self.undelete = Undelete(self.trash, self.books, self.restorer, self.editor, self.outward)
-        self.puller = Puller(self.books, self.threads, self.tasks, self.merged.extend, self._on_recovered)
+        self.puller = Puller(self.books, self.threads, self.tasks, self._on_merged, self._on_recovered)
         await self.books.open()
         return self
 
@@ -249,6 +250,10 @@ class Rooms:
 
     def _rules_changed(self) -> None:
         self.rules_changed += 1
+
+    def _on_merged(self, paths: list[RelPath], jobs: list[Job]) -> None:
+        assert [job.path for job in jobs] == paths or not jobs
+        self.merged.extend(paths)
 
     def _on_recovered(self) -> None:
         self.recovered += 1

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meerkat.disk.root import Root
-from meerkat.disk.scan import Unseen, is_racy, look, recognise, walk
+from meerkat.disk.scan import Sight, Unseen, is_racy, look, look_unless_large, recognise, walk
 from meerkat.model.ids import Digest
-from meerkat.model.limits import RACY_WINDOW_NS, SINGLE_CHUNK_BYTES_MAX
+from meerkat.model.limits import MORSEL_BYTES_MAX, RACY_WINDOW_NS, SINGLE_CHUNK_BYTES_MAX
 from meerkat.model.path import ROOT, RelPath, is_below, parse_path, tree_key
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import Base, Content, Kind, Stat
@@ -82,6 +82,20 @@ def test_a_file_is_recognised_under_another_name(folder: Path, root: Root) -> No
     os.mkfifo(folder / "pipe")
     for name in ("g", "folder", "link", "pipe"):
         assert recognise(root, parse_path(name), known) is None
+
+
+def test_what_is_large_is_left_for_later(folder: Path, root: Root) -> None:
+    """Only what would have to be read; and a file that may ride with its entry comes with its bytes."""
+    (folder / "large").write_bytes(bytes(100))
+    (folder / "small").write_bytes(b"small")
+    (folder / "rides not").write_bytes(bytes(MORSEL_BYTES_MAX + 1))
+    assert look_unless_large(root, parse_path("large"), None, 100) is None
+    known = settled(seen_base(root, "large"))
+    assert look_unless_large(root, parse_path("large"), known, 100) == Sight(parse_path("large"), known, same=True)
+    sight = look_unless_large(root, parse_path("small"), None, 100)
+    assert sight is not None
+    assert sight.data == b"small"
+    assert look(root, parse_path("rides not"), None).data is None
 
 
 def test_links_folders_and_nothing(folder: Path, root: Root) -> None:

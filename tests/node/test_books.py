@@ -175,3 +175,29 @@ def test_measuring_brings_the_totals_up_to_date(tmp_path: Path) -> None:
             assert ada.books.complete[ada.author] == 2
 
     asyncio.run(play())
+
+
+def test_the_last_bases_are_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the index holds them, the newest few; a base that goes is forgotten, a failed transaction changes nothing."""
+    monkeypatch.setattr(books_room, "BASES_RECENT_MAX", 2)
+
+    async def play() -> None:
+        async with Rooms(tmp_path) as ada:
+            for name in ("a", "b", "c"):
+                ada.put(name, name.encode())
+                await ada.scan()
+            assert list(ada.books.recent) == ["b", "c"]
+            assert ada.books.recent[path("c")] == await ada.base("c")
+            before = dict(ada.books.recent)
+
+            def fail(tx: Tx) -> None:
+                tx.put_base(path("c"), None)
+                raise ZeroDivisionError
+
+            with pytest.raises(ZeroDivisionError):
+                await ada.books.write(fail)
+            assert ada.books.recent == before
+            await ada.books.write(lambda tx: tx.put_base(path("c"), None))
+            assert list(ada.books.recent) == ["b"]
+
+    asyncio.run(play())

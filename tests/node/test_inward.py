@@ -411,3 +411,44 @@ def test_a_path_that_is_freed_while_it_is_looked_up_is_met_again(tmp_path: Path)
         assert ada.inward._wake.is_set()
 
     run(tmp_path, scene)
+
+
+def test_steps_from_the_merge_are_taken_and_looked_at_again(tmp_path: Path) -> None:
+    """They need no reading; one that has been overtaken since places nothing, and the path gets what it should have."""
+
+    async def scene(ada: Rooms) -> None:
+        ada.put("source", b"new")
+        await ada.scan()
+        await ada.told("here", file_version(b"new"))
+        stale = await ada.job("here")
+        await ada.told("here", tombstone(2))
+        ada.inward.merged([path("here")], [stale])
+        await ada.told("there", file_version(b"new"))
+        ada.inward.merged([path("there")], [await ada.job("there")])
+        working(ada)
+        await settled(ada)
+        assert ada.tree() == {"source": b"new", "there": b"new"}
+        assert applied(ada) == ["there"]
+
+    run(tmp_path, scene)
+
+
+def test_too_many_steps_from_merges_are_left_to_the_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a flood would come before its folders."""
+    monkeypatch.setattr(inward_room, "FRESH_JOBS_MAX", 2)
+
+    async def scene(ada: Rooms) -> None:
+        ada.put("source", b"new")
+        await ada.scan()
+        names = ("d", "d/a", "d/b")
+        await ada.told("d", folder_version())
+        for name in names[1:]:
+            await ada.told(name, file_version(b"new"))
+        for name in names:
+            ada.inward.merged([path(name)], [await ada.job(name)])
+        assert ada.inward._planned == []
+        working(ada)
+        await settled(ada)
+        assert ada.tree() == {"source": b"new", "d/a": b"new", "d/b": b"new"}
+
+    run(tmp_path, scene)

@@ -25,8 +25,8 @@ async def rides(ada: Rooms, morsels: Morsels, name: str) -> dict[Digest, bytes]:
 
 
 def test_new_content_rides_and_what_moved_does_not(tmp_path: Path) -> None:
-    """Small, new at that path and still as it was; nothing that was moved since (whoever asks has been told of it where
-    it was new), no copy of what was here, nothing larger, nothing that has changed."""
+    """Small and new at that path: as it was read while that is remembered, else as it is if it has not changed. None
+    that was moved since (whoever asks has been told of it where it was new), no copy of what was here, none larger."""
 
     async def play() -> None:
         async with Rooms(tmp_path) as ada:
@@ -44,6 +44,8 @@ def test_new_content_rides_and_what_moved_does_not(tmp_path: Path) -> None:
             (ada.folder / "copy of changes").unlink()
             assert await rides(ada, morsels, "moved") == {}
             assert await rides(ada, morsels, "large") == {}
+            assert await rides(ada, morsels, "changes") == {digest(b"as it was"): b"as it was"}
+            morsels._given.expire(float("inf"))
             assert await rides(ada, morsels, "changes") == {}
         async with Rooms(tmp_path / "later") as eve:
             again = Morsels(eve.root)

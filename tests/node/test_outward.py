@@ -11,7 +11,7 @@ from node_rooms import WITHIN_S, Rooms, file_version, path, until
 
 from meerkat.disk.root import Root
 from meerkat.disk.scan import Recall, Sight
-from meerkat.disk.scan import look as look_at
+from meerkat.disk.scan import look_unless_large as look_at
 from meerkat.disk.watch import Overflowed, Touched
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.limits import MIB
@@ -191,15 +191,15 @@ def test_a_file_that_changes_while_it_is_read_is_looked_at_again(
     """It is said that it waits, and when it is quiet its whole content is taken."""
     real, looks = look_at, 0
 
-    def look(root: Root, name: RelPath, known: Base | None, recall: Recall) -> Sight:
+    def look(root: Root, name: RelPath, known: Base | None, bytes_end: int | None, recall: Recall) -> Sight | None:
         nonlocal looks
         looks += 1
         if looks == 1:
             raise PathBlocked(Problem(name, Reason.CHANGED_WHILE_READING, "it changed while it was read"))
-        return real(root, name, known, recall)
+        return real(root, name, known, bytes_end, recall)
 
     async def scene(ada: Rooms) -> None:
-        monkeypatch.setattr(outward_room, "look", look)
+        monkeypatch.setattr(outward_room, "look_unless_large", look)
         ada.put("a.txt", b"the whole")
         following = ada.tasks.spawn("outward", ada.outward.run())
         ada.outward.heard(Touched(path("a.txt"), True))

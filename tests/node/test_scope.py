@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from node_rooms import Rooms, path
@@ -76,5 +77,28 @@ def test_the_ignore_rules_are_looked_at_whoever_wrote_them(tmp_path: Path) -> No
         ada.put(".meerkatignore", b"*.o\n")
         await ada.scan()
         assert await stands_for(".meerkatignore") == [".meerkatignore"]
+
+    run(tmp_path, scene)
+
+
+def test_what_was_recorded_moments_ago_is_an_echo_while_it_is_so(tmp_path: Path) -> None:
+    """Told without the index: to the lstat as recorded, and not racy. Whatever is otherwise is to be looked at."""
+
+    async def scene(ada: Rooms, stands_for: Callable[..., Awaitable[list[str]]]) -> None:
+        scope = Scope(ada.root, ada.rules, ada.hub)
+        names = ["d/same", "d/edited", "d/gone", "d/racy", "d/other kind", "top", ".meerkatignore"]
+        for name in names:
+            ada.put(name, b"as recorded")
+        await ada.scan()
+        recorded = await ada.books.read(lambda view: view.bases_at([path(name) for name in [*names, "d", "never"]]))
+        assert set(recorded) == {*names, "d"}
+        recorded = {each: replace(base, racy=each == "d/racy") for each, base in recorded.items()}
+        ada.put("d/edited", b"otherwise")
+        (ada.folder / "d/gone").unlink()
+        (ada.folder / "d/other kind").unlink()
+        (ada.folder / "d/other kind").mkdir()
+        assert scope.echoes(recorded) == {"d/same", "top"}
+        shutil.rmtree(ada.folder / "d")
+        assert scope.echoes(recorded) == {"top"}
 
     run(tmp_path, scene)

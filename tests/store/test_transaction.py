@@ -610,3 +610,47 @@ def test_what_speaks_against_moving_a_folder_as_a_whole(index: Index, against: s
             case "intent":
                 tx.put_intent(Intent(new_file, file, "name", 7, None))
         assert not tx.moved_whole(old, new)
+
+
+def test_the_next_transaction_knows_what_the_last_one_left(index: Index) -> None:
+    """What is known of a path is carried on from commit to commit; what was rolled back is not."""
+    folder, path = RelPath("a"), RelPath("a/b")
+    first, second = Dot(HERE, 1), Dot(HERE, 2)
+    with index.write() as tx:
+        tx.look_ahead([folder, path])
+        tx.put_siblings(path, {first: FILE})
+    with index.write() as tx:
+        tx.look_ahead([folder, path])
+        assert (tx.siblings(path), tx.base(path), tx.has_living_below(folder)) == ({first: FILE}, None, True)
+        tx.put_base(path, base_of(FILE))
+        tx.clear_pending(path)
+
+    def fail() -> None:
+        with index.write() as tx:
+            tx.look_ahead([folder, path])
+            tx.put_siblings(path, {second: Version(Kind.TOMBSTONE)})
+            tx.put_base(path, None)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with index.write() as tx:
+        tx.look_ahead([folder, path])
+        assert (tx.siblings(path), tx.base(path)) == ({first: FILE}, base_of(FILE))
+        assert tx.has_living_below(folder)
+        assert tx.bases_put == {}
+        tx.put_siblings(path, {second: Version(Kind.TOMBSTONE)})
+    with index.write() as tx:
+        tx.look_ahead([folder, path])
+        assert not tx.has_living_below(folder)
+        assert tx.totals().behind_files == len(tx.pending(RelPath(""), 9))
+
+
+def test_what_is_carried_on_is_bounded(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paths dealt with last stay known."""
+    monkeypatch.setattr(transaction_module, "INDEX_WARM_PATHS_MAX", 3)
+    paths = [RelPath(f"f{number}") for number in range(9)]
+    with index.write() as tx:
+        tx.look_ahead(paths)
+    assert index._warm is not None
+    assert [list(known) for known in index._warm[:3]] == [[tree_key(each) for each in paths[-3:]]] * 3

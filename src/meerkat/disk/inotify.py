@@ -29,7 +29,16 @@ from meerkat.model.version import Kind
 
 log = logging.getLogger("meerkat.watch")
 
-_ARRIVED: Final = int(flags.CREATE | flags.MOVED_TO)
+# Plain numbers: each event is held against most of them, and looking a member up costs more than the rest of it.
+_CREATE: Final = int(flags.CREATE)
+_MODIFY: Final = int(flags.MODIFY)
+_ATTRIB: Final = int(flags.ATTRIB)
+_MOVED_FROM: Final = int(flags.MOVED_FROM)
+_MOVED_TO: Final = int(flags.MOVED_TO)
+_ISDIR: Final = int(flags.ISDIR)
+_IGNORED: Final = int(flags.IGNORED)
+_Q_OVERFLOW: Final = int(flags.Q_OVERFLOW)
+_ARRIVED: Final = _CREATE | _MOVED_TO
 _SELF_GONE: Final = int(flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT)
 _MASK: Final = int(
     flags.CREATE
@@ -109,17 +118,17 @@ class InotifyWatch:
 
     def _translate(self, watch: int, mask: int, name: str) -> Touched | Overflowed | None:
         """What one event of the kernel means; orders the worker to follow when folders come and go."""
-        if mask & flags.Q_OVERFLOW:
+        if mask & _Q_OVERFLOW:
             self._submit(self._renew)
             return Overflowed()
         with self._lock:
             attended = self._attended.get(watch)
             if attended is not None:
-                if mask & flags.IGNORED:
+                if mask & _IGNORED:
                     del self._attended[watch]
                 return Touched(RelPath(f"{attended}/{name}"), closed=False) if name else None
             folder = self._paths.get(watch)
-            if mask & flags.IGNORED:
+            if mask & _IGNORED:
                 self._unmap(watch)
                 return None
         if folder is None:
@@ -135,18 +144,18 @@ class InotifyWatch:
                 parse_path(path)
         except PathFault:
             return None if name == MARKER else Touched(folder, closed=True)
-        is_folder = bool(mask & flags.ISDIR)
+        is_folder = bool(mask & _ISDIR)
         if self._skip(path, is_folder):
             return None
         if is_folder:
-            if mask & flags.MOVED_FROM:
+            if mask & _MOVED_FROM:
                 self._submit(lambda: self._follow_leaving(path))
-            elif mask & _ARRIVED or (mask & flags.ATTRIB and path not in self._watches):
+            elif mask & _ARRIVED or (mask & _ATTRIB and path not in self._watches):
                 self._submit(lambda: self._add_tree(path))
-            return Touched(path, closed=True, arrived=bool(mask & flags.MOVED_TO))
-        if mask & flags.CREATE:
+            return Touched(path, closed=True, arrived=bool(mask & _MOVED_TO))
+        if mask & _CREATE:
             return Touched(path, closed=self._is_whole(path))
-        return Touched(path, closed=not mask & flags.MODIFY)
+        return Touched(path, closed=not mask & _MODIFY)
 
     def _is_whole(self, path: RelPath) -> bool:
         """True when a thing just created is never closed by a writer: a link, another name of a file, or gone again."""

@@ -13,6 +13,7 @@ import platform as _platform
 import signal
 import stat
 import sys
+from functools import lru_cache
 from typing import Final
 
 from meerkat.model.limits import DISK_READ_BYTES
@@ -38,6 +39,7 @@ _ABSENT: Final = {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
 _O_PATH: Final = getattr(os, "O_PATH", os.O_RDONLY)
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_RENAMEAT2: Final = getattr(_libc, "renameat2", None)
 
 
 class _OpenHow(ctypes.Structure):
@@ -47,6 +49,12 @@ class _OpenHow(ctypes.Structure):
 
 
 _OPEN_HOW_BYTES: Final = ctypes.c_size_t(ctypes.sizeof(_OpenHow))
+
+
+@lru_cache(16)
+def _open_how(flags: int) -> object:
+    """A reference to what openat2 is told, which it only reads; there are a handful of flags in all."""
+    return ctypes.byref(_OpenHow(flags, 0, _RESOLVE))
 
 
 def _failed(name: str) -> OSError:
@@ -59,8 +67,8 @@ def _renameat2(src_dir: int, src: str, dst_dir: int, dst: str, flags: int) -> No
     if "renameat2" in lacking or sys.platform != "linux":
         raise OSError(errno.ENOSYS, "no renameat2", src)
     old, new = os.fsencode(src), os.fsencode(dst)
-    if hasattr(_libc, "renameat2"):
-        result = _libc.renameat2(src_dir, old, dst_dir, new, ctypes.c_uint(flags))
+    if _RENAMEAT2 is not None:
+        result = _RENAMEAT2(src_dir, old, dst_dir, new, flags)
     else:
         number = _SYS_RENAMEAT2.get(_platform.machine())
         if number is None:
@@ -204,8 +212,7 @@ def open_beneath(folder: int, path: str, flags: int) -> int:
         raise OSError(errno.EXDEV, "the path leaves the folder", path)
     flags |= os.O_CLOEXEC | os.O_NOFOLLOW
     if "openat2" not in lacking and sys.platform == "linux":
-        how = _OpenHow(flags, 0, _RESOLVE)
-        handle: int = _libc.syscall(_OPENAT2, folder, os.fsencode(path), ctypes.byref(how), _OPEN_HOW_BYTES)
+        handle: int = _libc.syscall(_OPENAT2, folder, os.fsencode(path), _open_how(flags), _OPEN_HOW_BYTES)
         if handle >= 0:
             return handle
         number = ctypes.get_errno()

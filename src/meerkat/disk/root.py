@@ -9,8 +9,6 @@ or replaced is told by `check_marker`, so that an empty mount point is never tak
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +22,7 @@ from meerkat.model.version import MODE_MASK, Kind, Stat
 
 _ACCESS: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
 
+_KINDS: Final = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.FOLDER, stat.S_IFLNK: Kind.SYMLINK}
 _SPECIAL: Final = {
     stat.S_IFSOCK: "socket",
     stat.S_IFIFO: "named pipe",
@@ -39,14 +38,17 @@ def stat_of(found: os.stat_result) -> Stat | None:
     no message holds are told as the last that one does.
     """
     mode = found.st_mode
-    if stat.S_ISREG(mode):
-        mtime_ns = _bounded(found.st_mtime_ns)
-        return Stat(Kind.FILE, found.st_size, mtime_ns, _bounded(found.st_ctime_ns), found.st_ino, mode & MODE_MASK)
-    if stat.S_ISDIR(mode):
-        return Stat(Kind.FOLDER, 0, 0, 0, found.st_ino, mode & MODE_MASK)
-    if stat.S_ISLNK(mode):
-        return Stat(Kind.SYMLINK, 0, _bounded(found.st_mtime_ns), _bounded(found.st_ctime_ns), found.st_ino, 0)
-    return None
+    kind = _KINDS.get(stat.S_IFMT(mode))
+    if kind is None:
+        return None
+    if kind is Kind.FOLDER:
+        return Stat(kind, 0, 0, 0, found.st_ino, mode & MODE_MASK)
+    mtime_ns, ctime_ns = found.st_mtime_ns, found.st_ctime_ns
+    if mtime_ns > TIME_NS_MAX or ctime_ns > TIME_NS_MAX or mtime_ns < -TIME_NS_MAX or ctime_ns < -TIME_NS_MAX:
+        mtime_ns, ctime_ns = _bounded(mtime_ns), _bounded(ctime_ns)
+    if kind is Kind.SYMLINK:
+        return Stat(kind, 0, mtime_ns, ctime_ns, found.st_ino, 0)
+    return Stat(kind, found.st_size, mtime_ns, ctime_ns, found.st_ino, mode & MODE_MASK)
 
 
 def _bounded(time_ns: int) -> int:
@@ -106,29 +108,33 @@ class Root:
         assert seen is not None
         return seen
 
-    @contextmanager
-    def parent(self, path: RelPath) -> Iterator[tuple[int, str]]:
-        """The handle of the folder above `path`, and the last name; for calls with `dir_fd`.
+    def parent(self, path: RelPath) -> "Parent":
+        """The handle of the folder above `path`, and the last name; for calls with `dir_fd`. To be used in a `with`.
 
         Raises:
             OSError: the folder is not there (`trouble.GONE`) or cannot be entered.
             OtherSpelling: what the disk would find for the path, or for a folder above it, has another name.
         """
+        return Parent(self, path)
+
+    def open_parent(self, path: RelPath) -> tuple[int, str]:
+        """As `parent`; whoever calls this closes the handle, unless it is `handle`."""
         above, _, name = path.rpartition("/")
         if not name:
             raise OSError(errno.EINVAL, "the folder itself has no parent here", path)
+        folds = self.naming.folds
         if not above:
-            if self.naming.folds:
-                self._listings.ensure_spelled(self.handle, name)
-            yield self.handle, name
-            return
-        handle = self._enter(above) if self.naming.folds else open_beneath(self.handle, above, _ACCESS)
-        try:
-            if self.naming.folds:
+            handle = self.handle
+        else:
+            handle = self._enter(above) if folds else open_beneath(self.handle, above, _ACCESS)
+        if folds:
+            try:
                 self._listings.ensure_spelled(handle, name)
-            yield handle, name
-        finally:
-            os.close(handle)
+            except BaseException:
+                if handle != self.handle:
+                    os.close(handle)
+                raise
+        return handle, name
 
     def _enter(self, folder: str) -> int:
         """A handle of the folder for going through, where each name on the way is the one that is listed."""
@@ -219,3 +225,25 @@ class Root:
             return open_beneath(self.handle, path, flags)
         with self.parent(path) as (folder, name):
             return open_beneath(folder, name, flags)
+
+
+class Parent:
+    """What `Root.parent` gives: a class, since every access to the folder goes through one, and a generator would cost
+    more than the calls that it surrounds."""
+
+    __slots__ = ("_opened", "_path", "_root")
+
+    def __init__(self, root: Root, path: RelPath) -> None:
+        self._root = root
+        self._path = path
+        self._opened = -1
+
+    def __enter__(self) -> tuple[int, str]:
+        handle, name = self._root.open_parent(self._path)
+        if handle != self._root.handle:
+            self._opened = handle
+        return handle, name
+
+    def __exit__(self, *_: object) -> None:
+        if self._opened >= 0:
+            os.close(self._opened)

@@ -23,6 +23,7 @@ from meerkat.model.limits import (
     FILE_BYTES_MAX,
     HASH_THREADS_MAX,
     MIB,
+    MORSEL_BYTES_MAX,
     NAME_BYTES_MAX,
     PATH_BYTES_MAX,
     PATH_DEPTH_MAX,
@@ -54,6 +55,7 @@ class Sight:
         base: None when nothing is there.
         recipe: the chunks of a file that was read and has several.
         linked: a file that has other names as well, in the tree or elsewhere.
+        data: the bytes of a file so small that they may ride with its entry, where it was read.
         same: the known lstat held and proved enough, nothing was read; `base` is the known one.
     """
 
@@ -62,6 +64,7 @@ class Sight:
     recipe: Recipe | None = None
     same: bool = False
     linked: bool = False
+    data: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,20 @@ def look(root: Root, path: RelPath, known: Base | None, recall: Recall = lambda 
     Raises:
         PathBlocked: it changed while it was read, is special, too large, or must not be read.
     """
+    sight = look_unless_large(root, path, known, None, recall)
+    assert sight is not None
+    return sight
+
+
+def look_unless_large(
+    root: Root, path: RelPath, known: Base | None, bytes_end: int | None, recall: Recall = lambda digest: None
+) -> Sight | None:
+    """As `look`, for many paths one after the other; None: a file of `bytes_end` bytes or more would have to be read,
+    which is to be done beside the others.
+
+    Raises:
+        PathBlocked: as `look`.
+    """
     if not path:
         return Sight(path, Base(FOLDER, root.stat_self()))
     try:
@@ -109,6 +126,8 @@ def look(root: Root, path: RelPath, known: Base | None, recall: Recall = lambda 
                 case Kind.SYMLINK:
                     return _look_link(path, folder, name, seen)
                 case _:
+                    if bytes_end is not None and seen.size >= bytes_end:
+                        return None
                     return _look_file(path, folder, name, known, recall)
     except OSError as error:
         if error.errno in GONE:
@@ -144,36 +163,57 @@ def _look_file(path: RelPath, folder: int, name: str, known: Base | None, recall
             raise changed(path)
         if before.size > FILE_BYTES_MAX:
             raise _too_large(path)
+        recipe, data = None, None
         if before.size > SINGLE_CHUNK_BYTES_MAX:
             digest, recipe = _read_chunks(path, handle, before.size, _recalled(known, recall))
         else:
-            digest, recipe = _read_whole(path, handle, before.size), None
+            data = _read_whole(path, handle, before.size)
+            digest = Digest(blake3(data).digest())
+            if before.size > MORSEL_BYTES_MAX:
+                data = None
         # The open handle keeps the inode from being given anew, so an equal lstat is the same, unwritten file.
-        _ensure_unchanged(path, folder, name, before)
+        if not _are_equal(opened, _lstat(folder, name)):
+            raise changed(path)
     finally:
         os.close(handle)
     recipe_digest = Digest(blake3(recipe.pack()).digest()) if recipe is not None else NO_DIGEST
     base = Base(Content(Kind.FILE, digest), before, recipe_digest, is_racy(before, now_ns))
-    return Sight(path, base, recipe, linked=opened.st_nlink > 1)
+    return Sight(path, base, recipe, linked=opened.st_nlink > 1, data=data)
 
 
 def _ensure_unchanged(path: RelPath, folder: int, name: str, before: Stat) -> None:
-    try:
-        after = stat_of(os.stat(name, dir_fd=folder, follow_symlinks=False))
-    except FileNotFoundError:
-        after = None
-    if after != before:
+    after = _lstat(folder, name)
+    if after is None or stat_of(after) != before:
         raise changed(path)
 
 
-def _read_whole(path: RelPath, handle: int, size: int) -> Digest:
+def _lstat(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _are_equal(one: os.stat_result, other: os.stat_result | None) -> bool:
+    """Whether a `Stat` of the one would be that of the other, without making any."""
+    return (
+        other is not None
+        and one.st_ctime_ns == other.st_ctime_ns
+        and one.st_mtime_ns == other.st_mtime_ns
+        and one.st_ino == other.st_ino
+        and one.st_size == other.st_size
+        and one.st_mode == other.st_mode
+    )
+
+
+def _read_whole(path: RelPath, handle: int, size: int) -> bytes:
     # One byte more than it should have tells a growing file without another call.
     data = os.read(handle, size + 1)
     while len(data) < size and (more := os.read(handle, size + 1 - len(data))):
         data += more
     if len(data) != size:
         raise changed(path)
-    return Digest(blake3(data).digest())
+    return data
 
 
 def recognise(root: Root, path: RelPath, known: Base) -> Base | None:

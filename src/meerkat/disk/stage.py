@@ -7,8 +7,7 @@ Names are flat and the engine's own; the folder is private, so nobody else write
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from blake3 import blake3
@@ -407,13 +406,8 @@ class Stage:
         flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         return os.open(name, flags, _PRIVATE_FILE, dir_fd=self.handle)
 
-    @contextmanager
-    def _opened(self, name: str, flags: int) -> Iterator[int]:
-        handle = self._open(name, flags)
-        try:
-            yield handle
-        finally:
-            os.close(handle)
+    def _opened(self, name: str, flags: int) -> "_Opened":
+        return _Opened(self._open(name, flags))
 
     def _lstat(self, name: str) -> os.stat_result | None:
         try:
@@ -424,15 +418,44 @@ class Stage:
     def _inode(self, name: str) -> int:
         return os.stat(name, dir_fd=self.handle, follow_symlinks=False).st_ino
 
-    @contextmanager
-    def _trouble(self, name: str, needed: int) -> Iterator[None]:
+    def _trouble(self, name: str, needed: int) -> "_Trouble":
         """Turn what the system refuses into a `PathBlocked`; `needed` bytes are named when the disk is full."""
-        try:
-            yield
-        except OSError as error:
+        return _Trouble(self.handle, name, needed)
+
+
+class _Trouble:
+    """See `Stage._trouble`. Like `_Opened` no generator: each is used several times for every small file."""
+
+    __slots__ = ("_handle", "_name", "_needed")
+
+    def __init__(self, handle: int, name: str, needed: int) -> None:
+        self._handle = handle
+        self._name = name
+        self._needed = needed
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
             if error.errno in FULL:
-                raise disk_full(name, needed, self.handle) from error
-            raise blocked(name, error) from error
+                raise disk_full(self._name, self._needed, self._handle) from error
+            raise blocked(self._name, error) from error
+
+
+class _Opened:
+    """A handle that is closed at the end of the block."""
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def __enter__(self) -> int:
+        return self._handle
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)
 
 
 def _mismatch(name: str, text: str) -> PathBlocked:

@@ -9,9 +9,10 @@ Names are bytes to the file systems we serve: nothing is normalised here, "é" i
 
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NewType
 
-from meerkat.model.limits import NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX
+from meerkat.model.limits import NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, TREE_KEYS_CACHED_MAX
 
 RelPath = NewType("RelPath", str)
 
@@ -105,6 +106,7 @@ def is_below(path: RelPath, folder: RelPath) -> bool:
     return bool(path) if not folder else path.startswith(folder + "/")
 
 
+@lru_cache(TREE_KEYS_CACHED_MAX)
 def tree_key(path: RelPath) -> bytes:
     """A sort key in which a folder comes right before what is in it: components joined by NUL."""
     return path.replace("/", "\0").encode("utf-8")

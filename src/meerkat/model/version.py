@@ -30,6 +30,10 @@ class Kind(IntEnum):
     TOMBSTONE = 4
 
 
+for _kind in Kind:  # Python 3.11 finds a member through a property written in Python; later ones store it like this
+    type.__setattr__(Kind, _kind.name, _kind)
+
+
 class Content(NamedTuple):
     """What is at a path, without its metadata. `ident`: a file's digest, a link's target bytes, else empty."""
 

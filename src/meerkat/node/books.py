@@ -12,13 +12,14 @@ from typing import TypeVar
 
 from meerkat.model.dot import Author, Vector, dominates
 from meerkat.model.ids import NodeId
-from meerkat.model.limits import INDEX_RETRY_MAX_S, INDEX_RETRY_MIN_S
+from meerkat.model.limits import BASES_RECENT_MAX, INDEX_RETRY_MAX_S, INDEX_RETRY_MIN_S
 from meerkat.model.path import RelPath
+from meerkat.model.version import Base
 from meerkat.node.ports import Index, Totals, Tx, View
 from meerkat.store.errors import IndexUnavailable
 
 T = TypeVar("T")
-_Written = tuple[T, dict[Author, int], dict[Author, int], bytes, Author, str, int]
+_Written = tuple[T, dict[Author, int], dict[Author, int], bytes, Author, str, Totals, dict[RelPath, Base | None], bool]
 
 
 class Books:
@@ -29,7 +30,9 @@ class Books:
         pulled_whole: while recovering: a member's whole index was merged, the disk can be adopted.
         on_trouble: called when the index cannot be used now, and with None when it can again.
         generation: grows with every transaction.
-        files: how many the pool has, as of the last transaction. held: paths whose going is held (as of `measure`).
+        recent: the bases that were recorded last, as the index holds them now, the oldest first: a hint, never all.
+        files: how many the pool has, as of the last transaction. behind: how many paths are pending, as of the same.
+        held: paths whose going is held (as of `measure`).
     """
 
     def __init__(self, index: Index) -> None:
@@ -44,7 +47,9 @@ class Books:
         self.fingerprint = b""
         self.totals = Totals(0, 0, 0, 0, 0)
         self.copies: frozenset[RelPath] = frozenset()
+        self.recent: dict[RelPath, Base] = {}
         self.files = 0
+        self.behind = 0
         self.held = 0
         self.author = Author(NodeId(""), 0)
         self.recovering = ""
@@ -73,8 +78,8 @@ class Books:
                 recovering = (tx.meta("recovering") or b"").decode()
                 vectors = tx.context(), tx.floor(), tx.fingerprint()
                 author = tx.author()
-                files = tx.totals().files
-            return result, *vectors, author, recovering, files
+                totals = tx.totals()
+            return result, *vectors, author, recovering, totals, tx.bases_put, tx.bases_moved
 
         def written(future: asyncio.Future[_Written[T]]) -> None:
             if not future.cancelled() and future.exception() is None:
@@ -89,9 +94,15 @@ class Books:
         fingerprint: bytes,
         author: Author,
         recovering: str,
-        files: int,
+        totals: Totals,
+        bases_put: dict[RelPath, Base | None],
+        bases_moved: bool,
     ) -> None:
-        self.files = files
+        if bases_moved:
+            self.recent.clear()  # it would have to be looked through
+        else:
+            self._remember(bases_put)
+        self.files, self.behind = totals.files, totals.behind_files
         self.context, self.floor, self.fingerprint, self.author = context, floor, fingerprint, author
         self.recovering = recovering
         self.generation += 1
@@ -99,6 +110,14 @@ class Books:
             self.recovered.set()
         for listener in self._listeners:
             listener()
+
+    def _remember(self, bases: dict[RelPath, Base | None]) -> None:
+        for path, base in bases.items():
+            self.recent.pop(path, None)
+            if base is not None:
+                self.recent[path] = base
+        while len(self.recent) > BASES_RECENT_MAX:
+            del self.recent[next(iter(self.recent))]
 
     async def read(self, work: Callable[[View], T]) -> T:
         """Run `work` over a snapshot, beside whatever is written meanwhile."""

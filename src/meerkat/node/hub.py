@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from meerkat.model.limits import EVENT_QUEUE_MAX, EVENTS_KEPT_MAX, PROBLEMS_SHOWN_MAX
 from meerkat.model.path import MARKER
@@ -25,7 +26,14 @@ Event = dict[str, object]
 def now_text(seconds: float | None = None) -> str:
     """The wall clock for people: RFC 3339, UTC."""
     at = time.time() if seconds is None else seconds  # noqa: TID251  # shown to people, decides nothing
-    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, thousandths = divmod(int(at * 1000), 1000)
+    return f"{_second_text(second)}.{thousandths:03}Z"
+
+
+@lru_cache(4)
+def _second_text(second: int) -> str:
+    """Thousands of events fall into one second when a folder of small files comes."""
+    return datetime.datetime.fromtimestamp(second, datetime.UTC).replace(tzinfo=None).isoformat()
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from meerkat.core.plan import KeepLoser, Place, Remove, Retouch, Settled
 from meerkat.model.limits import (
     BULK_FILES_MAX,
     COMMIT_BATCH_MAX,
+    FRESH_JOBS_MAX,
     FRESH_PATHS_MAX,
     PLAN_BATCH_MAX,
     REMOVALS_IN_A_PASS_MAX,
@@ -73,6 +74,7 @@ class Inward:
         self._bulk_running = 0
         self._small_running = 0
         self._fresh: list[RelPath] = []
+        self._planned: list[Job] = []
         self._wanted: set[bytes] = set()
         self._handed_out: set[RelPath] = set()  # to tasks that have begun, or are about to
         self._passed_over: set[RelPath] = set()
@@ -89,6 +91,15 @@ class Inward:
             self._fresh.extend(paths)
         else:
             self._fresh.clear()
+        self.looked_at(paths, set(paths))
+
+    def merged(self, paths: Sequence[RelPath], jobs: Sequence[Job]) -> None:
+        """As `fresh`, with the steps that were derived in the merge itself. Where they are too many (or none are given)
+        the pass meets them all; what a step says is looked at again before anything is placed."""
+        if len(self._planned) + len(jobs) <= FRESH_JOBS_MAX:
+            self._planned.extend(jobs)
+        else:
+            self._planned.clear()
         self.looked_at(paths, set(paths))
 
     def looked_at(self, paths: Iterable[RelPath], changed: Set[RelPath]) -> None:
@@ -185,16 +196,18 @@ class Inward:
     async def _pass(self) -> bool:
         """Walk the pending paths forwards, then what of them is to go backwards. True when steps were taken that may
         have made others possible."""
+        if not self._books.behind and not self._planned and not self._fresh:
+            return False
         generation = self._books.generation
         moved = False
         handed_out: set[RelPath] = set()  # in this pass: to stage them twice would be to throw one away
         removals: list[RelPath] = []
         after: RelPath | None = ROOT
         while after is not None:
-            batch, after = await self._jobs(after)
-            fresh = await self._fresh_jobs()
+            fresh = [job for job in await self._fresh_jobs() if job.path not in handed_out]
             handed_out.update(job.path for job in fresh)
-            moved |= await self._forward(self._ready(fresh), urgent=True)
+            moved |= await self._forward(self._ready(fresh), urgent=len(fresh) <= FRESH_PATHS_MAX)
+            batch, after = await self._jobs(after)
             moved |= await self._forward(self._ready([job for job in batch if job.path not in handed_out]))
             room = REMOVALS_IN_A_PASS_MAX - len(removals)  # what finds none is met in the next pass
             removals += [job.path for job in batch if isinstance(job.step, Remove)][:room]
@@ -215,7 +228,8 @@ class Inward:
         def look(view: View) -> tuple[list[Job], set[RelPath], list[RelPath]]:
             page = view.pending(after, PLAN_BATCH_MAX)
             taken = {path for path in page if path in self._claims}
-            free = [path for path in page if path not in taken and self._is_due(path, now)]
+            held = taken | self._handed_out
+            free = [path for path in page if path not in held and self._is_due(path, now)]
             return ledger.jobs_at(view, free), taken, page
 
         jobs, taken, page = await self._books.read(look)
@@ -232,9 +246,12 @@ class Inward:
     async def _fresh_jobs(self) -> list[Job]:
         paths = list(dict.fromkeys(self._fresh))
         self._fresh.clear()
+        # Of several steps for one path the last one knows most; each answer comes in the order of the tree.
+        planned = list({job.path: job for job in self._planned}.values())
+        self._planned.clear()
         if not paths:
-            return []
-        return await self._books.read(lambda view: ledger.jobs_at(view, sorted(paths, key=tree_key)))
+            return planned
+        return planned + await self._books.read(lambda view: ledger.jobs_at(view, sorted(paths, key=tree_key)))
 
     def _ready(self, batch: Sequence[Job]) -> list[Job]:
         now = self._now()

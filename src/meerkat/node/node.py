@@ -190,7 +190,7 @@ class Node:
         )
         self.inward = Inward(self.books, self.claims, self.hub, placer, losers, self.tasks, self.rules.ignored)
         self._build_recall()
-        self.puller = Puller(self.books, self.serve_threads, self.tasks, self.inward.fresh, self._recovered)
+        self.puller = Puller(self.books, self.serve_threads, self.tasks, self.inward.merged, self._recovered)
         Morsels(self.root).ride(self.outward, self.puller, self.transfer)
         self.recovery = Recovery(node, self.books, self.puller, self.outward, self._others)
         self.progress = Progress(node, time.time_ns(), self.books, self.hub, self.gossip, self._busy)

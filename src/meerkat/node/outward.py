@@ -18,11 +18,11 @@ from meerkat.core.compare import differing
 from meerkat.core.ignore import IGNORE_FILE
 from meerkat.core.settle import Settle
 from meerkat.disk.root import Root
-from meerkat.disk.scan import Sight, look
+from meerkat.disk.scan import Sight, look_unless_large
 from meerkat.disk.watch import Overflowed, Touched
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.ids import Digest
-from meerkat.model.limits import MIB, SCAN_BATCH_BYTES_MAX, SCAN_BATCH_PATHS_MAX
+from meerkat.model.limits import BASES_RECENT_S, MIB, SCAN_BATCH_BYTES_MAX, SCAN_BATCH_PATHS_MAX
 from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import Base, Kind, Stat
@@ -157,13 +157,20 @@ class Outward:
                     await self._holds.judge()
                 continue
             wake_at = min((at for at in (self._settle.wake_at(), judge_at) if at is not None), default=None)
-            timeout = None if wake_at is None else max(0.0, wake_at - self._now())
-            await until(self._wake, timeout)
+            if wake_at is None and self._books.recent:
+                await until(self._wake, BASES_RECENT_S)
+                if not self._wake.is_set():
+                    self._books.recent.clear()
+                continue
+            await until(self._wake, None if wake_at is None else max(0.0, wake_at - self._now()))
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
     async def _take_in_due(self, due: list[RelPath]) -> None:
+        due = await self._without_echoes(due)
+        if not due:
+            return
         report = ScanReport()
         skipped = self._rules.skip
         wanted = [path for path in due if not any(skipped(each, True) for each in ancestors(path))]
@@ -185,6 +192,15 @@ class Outward:
             self._settle.calm(path)
         for batch in batches:
             self.touched(await self._take_in(batch, report, planned))
+
+    async def _without_echoes(self, due: list[RelPath]) -> list[RelPath]:
+        recorded = {path: self._books.recent[path] for path in due if path in self._books.recent}
+        if not recorded:
+            return due
+        echoes = await self._in_thread(partial(self._scope.echoes, recorded))
+        for path in echoes:
+            self._settle.calm(path)
+        return [path for path in due if path not in echoes]
 
     # ---- scans
 
@@ -312,7 +328,8 @@ class Outward:
         mine = set(claimed)
         missed = [path for path in paths if path not in mine]
         try:
-            known = await self._books.read(lambda view: [(path, view.base(path)) for path in claimed])
+            bases = await self._books.read(lambda view: view.bases_at(claimed))
+            known = [(path, bases.get(path)) for path in claimed]
             troubled = {path for path in claimed if self._hub.has_problem(path)}
             sights = await self._look_at(known)
             if IGNORE_FILE in mine:  # also where nothing is seen: it went on a member's word
@@ -411,43 +428,33 @@ class Outward:
 
     async def _look_at(self, known: list[tuple[RelPath, Base | None]]) -> list[Sight]:
         """Looks for all, large files side by side; those that cannot be looked at are left out and reported."""
-        small, large = await self._in_thread(partial(self._by_size, known))
-        looks = [self._in_thread(partial(self._look_each, [each])) for each in large]
-        if small:
-            looks.append(self._in_thread(partial(self._look_each, small)))
-        sights = [sight for part in await asyncio.gather(*looks) for sight in part]
+        sights, large = await self._in_thread(partial(self._look_each, known, None if len(known) == 1 else LARGE_BYTES))
+        if large:
+            looks = [self._in_thread(partial(self._look_each, [each], None)) for each in large]
+            sights += [sight for part, _ in await asyncio.gather(*looks) for sight in part]
         sights.sort(key=lambda sight: tree_key(sight.path))
         return sights
 
-    def _by_size(
-        self, known: list[tuple[RelPath, Base | None]]
-    ) -> tuple[list[tuple[RelPath, Base | None]], list[tuple[RelPath, Base | None]]]:
-        if len(known) == 1:
-            return known, []
-        small: list[tuple[RelPath, Base | None]] = []
+    def _look_each(
+        self, known: list[tuple[RelPath, Base | None]], bytes_end: int | None
+    ) -> tuple[list[Sight], list[tuple[RelPath, Base | None]]]:
+        """In a worker thread: what was seen, in the order given, and those left out since they are that large."""
+        sights: list[Sight] = []
         large: list[tuple[RelPath, Base | None]] = []
         for path, base in known:
             try:
-                stat = self._root.lstat(path)
-            except PathBlocked:
-                stat = None
-            (large if stat is not None and stat.size >= LARGE_BYTES else small).append((path, base))
-        return small, large
-
-    def _look_each(self, known: list[tuple[RelPath, Base | None]]) -> list[Sight]:
-        """In a worker thread."""
-        sights = []
-        for path, base in known:
-            try:
-                sight = look(self._root, path, base, self._recall)
+                sight = look_unless_large(self._root, path, base, bytes_end, self._recall)
             except PathBlocked as error:
                 self._scope.call_soon(partial(self._could_not_look, path, error.problem))
+                continue
+            if sight is None:
+                large.append((path, base))
                 continue
             if sight.base is not None or base is not None:
                 sights.append(sight)
             if self._hub.has_problem(path):
                 self._scope.call_soon(partial(self._hub.healed, path))
-        return sights
+        return sights, large
 
     def _recall(self, digest: Digest) -> bytes | None:
         return self._books.read_here(lambda view: view.recipe(digest))

@@ -43,6 +43,10 @@ class View(Protocol):
         """How many files and links this disk had when it was last looked at; no more than `limit` are counted."""
         ...
 
+    def bases_at(self, paths: Iterable[RelPath]) -> dict[RelPath, Base]:
+        """Those of the paths that have a base."""
+        ...
+
     def has_base_below(self, path: RelPath) -> bool: ...
     def entries_beyond(self, context: Vector) -> Iterator[Entry]:
         """Every path with at least one dot that `context` does not cover, with all its siblings, in tree order."""
@@ -122,9 +126,13 @@ class Tx(View, Protocol):
 
     Attributes:
         note_changes: keep what is written for people's history (not while a whole index is learnt).
+        bases_put: every path whose base was replaced in this transaction, with the last word about it, but for
+            `bases_moved`: those of whole folders were moved.
     """
 
     note_changes: bool
+    bases_put: dict[RelPath, Base | None]
+    bases_moved: bool
 
     def author(self) -> Author:
         """The author under whom this node writes now."""

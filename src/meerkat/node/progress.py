@@ -1,6 +1,7 @@
 """How far this node is, measured when something changed and told to the pool and to the faces of this machine.
 
-Measuring costs a query, so it happens at once for a lone change and rarely while many come.
+Measuring costs a query and a word to every link, so a lone change is measured a moment later, when it has mostly been
+dealt with and nobody waits for what measuring takes, and many are measured rarely.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ from collections.abc import Callable
 
 from meerkat.core.resolve import copied_from
 from meerkat.model.ids import NodeId
-from meerkat.model.limits import REASONS_TOLD_MAX, SUMMARY_BEAT_S, SUMMARY_INTERVAL_S
+from meerkat.model.limits import REASONS_TOLD_MAX, SUMMARY_BEAT_S, SUMMARY_INTERVAL_S, SUMMARY_QUIET_S
 from meerkat.model.member import NodeState, Summary
 from meerkat.model.path import RelPath
 from meerkat.node.books import Books
@@ -73,6 +74,7 @@ class Progress:
         beat = loop.time()
         while True:
             await until(self._due, SUMMARY_BEAT_S)
+            await asyncio.sleep(SUMMARY_QUIET_S)
             self._due.clear()
             began = loop.time()
             await self.measure(beat=began - beat >= SUMMARY_BEAT_S)

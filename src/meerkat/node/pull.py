@@ -27,7 +27,9 @@ from meerkat.model.limits import (
     ENTRIES_ASIDE_MIN,
     ENTRIES_PART_BYTES_MAX,
     ENTRIES_PER_PART_MAX,
+    FRESH_JOBS_MAX,
     MORSELS_ANSWER_BYTES_MAX,
+    PARTS_AT_ONCE,
     PARTS_WAITING_MAX,
     PULL_REST_S,
     PULL_RETRY_S,
@@ -41,6 +43,7 @@ from meerkat.model.path import RelPath, tree_key
 from meerkat.model.version import Entry
 from meerkat.node import ledger
 from meerkat.node.books import Books
+from meerkat.node.ledger import Job
 from meerkat.node.opening import new_author
 from meerkat.node.pages import Pages
 from meerkat.node.ports import Pipe, Tx, View
@@ -119,7 +122,7 @@ class Puller:
         books: Books,
         threads: ThreadPoolExecutor,
         tasks: Tasks,
-        on_merged: Callable[[list[RelPath]], None],
+        on_merged: Callable[[list[RelPath], list[Job]], None],
         on_recovered: Callable[[], None],
     ) -> None:
         self._books = books
@@ -322,7 +325,7 @@ class Puller:
         recovering = self._books.recovering
         outrun = False
 
-        def merge(tx: Tx) -> list[RelPath]:
+        def merge(tx: Tx) -> tuple[list[RelPath], list[Job]]:
             nonlocal outrun
             outrun = ledger.renew_if_outrun(tx, end.context, new_author(tx.author().node))
             if outrun:
@@ -337,10 +340,11 @@ class Puller:
                 ledger.keep_own(tx, changed)
             if number is not None:
                 tx.drop_aside(number)
-            return changed
+            few = not recovering and len(changed) <= FRESH_JOBS_MAX
+            return changed, ledger.jobs_at(tx, changed) if few else []
 
         try:
-            changed = await self._books.write(merge)
+            changed, jobs = await self._books.write(merge)
         except ledger.NeedFull:
             source.floor = joined(source.floor, end.floor)
             return False
@@ -350,7 +354,7 @@ class Puller:
         source.remote = joined(end.context, beyond(source.remote, claimed))
         if end.full:
             source.doubted = False
-        self._on_merged(changed)
+        self._on_merged(changed, jobs)
         if recovering and end.full:
             self._books.pulled_whole = True
             self._on_recovered()
@@ -364,11 +368,15 @@ class Puller:
                 await source.pipe.send(Refused(ask.id, "not_ready", "this node is recovering its own index"))
                 return
             answers = Pages(self._parts(ask))
+            over = False
             try:
-                while (frame := await self._in_thread(answers.next)) is not None:
-                    await source.pipe.send(frame)
+                while not over:
+                    frames, over = await self._in_thread(partial(_next_few, answers))
+                    for frame in frames:
+                        await source.pipe.send(frame)
             finally:
-                await self._in_thread(answers.close)
+                if not over:
+                    await self._in_thread(answers.close)
         except LinkLost:
             pass
         finally:
@@ -412,6 +420,17 @@ class Puller:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _next_few(answers: Pages[Answer]) -> tuple[list[Answer], bool]:
+    """The next frames of an answer, and whether they are the last: a short answer costs one hop to a thread."""
+    frames: list[Answer] = []
+    while len(frames) < PARTS_AT_ONCE:
+        frame = answers.next()
+        if frame is None:
+            return frames, True
+        frames.append(frame)
+    return frames, False
 
 
 def _put_aside(number: int, entries: tuple[Entry, ...], tx: Tx) -> None:

@@ -5,14 +5,15 @@ itself for nothing. Runs in worker threads; what it finds out by the way is told
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence, Set
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
 
 from meerkat.core.ignore import IGNORE_FILE
-from meerkat.disk.root import Root
+from meerkat.disk.root import Root, stat_of
 from meerkat.disk.scan import Unseen, walk
 from meerkat.model.limits import LOOK_AHEAD_PATHS, SCAN_BATCH_PATHS_MAX
-from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
+from meerkat.model.path import ROOT, RelPath, ancestors, is_below, name, parent, tree_key
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import Base, Kind, Stat
 from meerkat.node.hub import Hub
@@ -89,6 +90,30 @@ class Scope:
                 found.update(each for each, _ in self.walked(path))
         ordered = sorted(found | above_found, key=tree_key)
         return [ordered[at : at + SCAN_BATCH_PATHS_MAX] for at in range(0, len(ordered), SCAN_BATCH_PATHS_MAX)]
+
+    def echoes(self, recorded: Mapping[RelPath, Base]) -> set[RelPath]:
+        """In a worker thread: those of the paths, with their bases as recorded moments ago, of which there is nothing
+        new to say. Most of what the watch tells during a large transfer is what this node has just put down itself, so
+        they are looked at folder by folder, and the index is not asked."""
+        if self._root.naming.folds:
+            return set()
+        below: dict[RelPath, list[RelPath]] = {}
+        for path in recorded:
+            below.setdefault(parent(path), []).append(path)
+        found: set[RelPath] = set()
+        for folder, paths in below.items():
+            try:
+                handle = self._root.open_folder(folder)
+            except OSError:
+                continue
+            try:
+                for path in paths:
+                    stat = _lstat(handle, name(path))
+                    if self._is_echo(path, recorded[path], stat):
+                        found.add(path)
+            finally:
+                os.close(handle)
+        return found
 
     def _is_echo(self, path: RelPath, base: Base | None, stat: Stat | None) -> bool:
         """What is there is what this node last put or saw there, to the lstat: no look would find more. The ignore
@@ -187,3 +212,10 @@ def all_below(tops: list[RelPath], view: View) -> list[tuple[RelPath, bool]]:
     return [
         (path, base.content.kind is not Kind.FOLDER) for top in tops for path, base in view.bases(top) if path != top
     ]
+
+
+def _lstat(folder: int, last: str) -> Stat | None:
+    try:
+        return stat_of(os.stat(last, dir_fd=folder, follow_symlinks=False))
+    except OSError:
+        return None

@@ -87,9 +87,23 @@ class Transfer:
         Returns:
             the inode of each name that is staged (checked, not yet durable).
         """
-        local = await self._in_thread(
-            lambda: self._books.read_here(partial(self._read_local, [(name, version) for name, version, _ in wanted]))
-        )
+        local, written = await self._in_thread(partial(self._stage_local, wanted))
+        if written is None:
+            ready = await self._fetch_small(wanted, replaced, local, on_blocked)
+            written = await self._in_thread(partial(self._write_all, ready))
+        inodes, troubles = written
+        for name, problem in troubles:
+            on_blocked(name, problem)
+        return inodes
+
+    async def _fetch_small(
+        self,
+        wanted: Sequence[tuple[str, Version, tuple[NodeId, ...]]],
+        replaced: Mapping[str, Replaced],
+        local: dict[Digest, bytes],
+        on_blocked: Callable[[str, Problem], None],
+    ) -> list[tuple[str, Version, bytes]]:
+        """The bytes of each, where they can be had: those that are not here come from members."""
         wants = [
             fetch.Want(_whole(version), hints, urgent=True)
             for _, version, hints in wanted
@@ -114,10 +128,7 @@ class Transfer:
                 on_blocked(name, data.problem)
             else:
                 ready.append((name, version, data))
-        inodes, troubles = await self._in_thread(partial(self._write_all, ready))
-        for name, problem in troubles:
-            on_blocked(name, problem)
-        return inodes
+        return ready
 
     def _bases(self, resembled: Mapping[Piece, Replaced]) -> dict[Piece, Basis]:
         """In a worker thread: what the pieces may resemble, as much as may be held in memory."""
@@ -131,6 +142,16 @@ class Transfer:
                     bases[piece] = basis
                     held += basis.length
         return bases
+
+    def _stage_local(
+        self, wanted: Sequence[tuple[str, Version, tuple[NodeId, ...]]]
+    ) -> tuple[dict[Digest, bytes], tuple[dict[str, int], list[tuple[str, Problem]]] | None]:
+        """In a worker thread: the bytes that are here, and, where those are all, what came of staging them."""
+        asked = [(name, version) for name, version, _ in wanted]
+        local = self._books.read_here(partial(self._read_local, asked))
+        if not all(version.digest in local or not version.size for _, version in asked):
+            return local, None
+        return local, self._write_all([(name, version, local.get(version.digest, b"")) for name, version in asked])
 
     def _read_local(self, wanted: Iterable[tuple[str, Version]], view: View) -> dict[Digest, bytes]:
         found: dict[Digest, bytes] = {}

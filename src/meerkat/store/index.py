@@ -26,7 +26,7 @@ from meerkat.store.connection import Connection
 from meerkat.store.errors import IndexDamaged, IndexTooNew, IndexUnavailable
 from meerkat.store.migration import migrate, shipped_migrations, version_of
 from meerkat.store.snapshot import Snapshot
-from meerkat.store.transaction import Transaction
+from meerkat.store.transaction import Transaction, Warm
 
 _MAGIC = b"SQLite format 3\0"
 _APPLICATION_ID = 0x4D6B6174
@@ -56,6 +56,7 @@ class Index:
         self._writing = threading.Lock()
         self._writing_thread: int | None = None
         self._authors: dict[int, Author] = {}
+        self._warm: Warm | None = None  # whoever rolls back leaves nothing
         self._pool_lock = threading.Lock()
         self._idle: list[Connection] = []
         self._closed = False
@@ -133,11 +134,13 @@ class Index:
             transaction = None
             try:
                 writer.begin("IMMEDIATE")
-                transaction = Transaction(writer, self._authors, self._complete_now)
+                warm, self._warm = self._warm, None
+                transaction = Transaction(writer, self._authors, self._complete_now, warm)
                 yield transaction
                 authors = transaction.flush()
                 writer.commit()
                 self._authors = authors
+                self._warm = transaction.left_warm()
             except BaseException as error:
                 writer.roll_back()
                 writer.damaged = writer.damaged or isinstance(error, IndexDamaged)

@@ -41,6 +41,8 @@ _ENTRY = f"path, author, seq, {columns(VERSION_COLUMNS)}"
 _BASE = columns(BASE_COLUMNS)
 _SIBLINGS = f"SELECT {_ENTRY} FROM entry WHERE path = ?"
 KEYS_PER_QUERY = 128
+KEYS_ONE_BY_ONE_MAX = 12
+"""So few are asked for one by one: a lone edit must not pay for a query about a hundred."""
 _BASES_OF_MANY = f"SELECT path, {_BASE} FROM base WHERE path IN ({placeholders(KEYS_PER_QUERY)})"
 _LIVING_BELOW_OF_MANY = f"""WITH asked (number, low, high) AS (VALUES {", ".join(["(?, ?, ?)"] * KEYS_PER_QUERY)})
     SELECT number FROM asked WHERE EXISTS (SELECT 1 FROM entry WHERE kind <> 4 AND path > low AND path < high)"""
@@ -126,9 +128,16 @@ class Snapshot:
         Where hundreds of paths are dealt with together, a query for each question about each of them is most of the
         work. What was looked up before is forgotten.
         """
-        keys = sorted({tree_key(path) for path in paths if path})
         self._forget_ahead()
-        if not keys:
+        self._read_ahead(sorted({tree_key(path) for path in paths if path}))
+
+    def _read_ahead(self, keys: list[bytes]) -> None:
+        if len(keys) <= KEYS_ONE_BY_ONE_MAX:
+            for key in keys:
+                self._ahead[key] = self._decoded(self._rows(_SIBLINGS, (key,)))
+                rows = self._rows(_BASE_AT, (key,))
+                self._ahead_bases[key] = base_of_row(rows[0], 0) if rows else None
+                self._ahead_below[key] = bool(self._rows(_LIVING_BELOW, key_range(key)))
             return
         self._ahead.update((key, {}) for key in keys)
         self._ahead_bases.update(dict.fromkeys(keys))
@@ -136,9 +145,7 @@ class Snapshot:
         # What is new comes by the folder: then one question about the stretch of the tree answers all.
         stretch = keys[0], max(key + b"\1" for key in keys)
         has_entries, has_bases = self._rows(_ANY_ENTRY, stretch), self._rows(_ANY_BASE, stretch)
-        for start in range(0, len(keys) if has_entries or has_bases else 0, KEYS_PER_QUERY):
-            wanted = keys[start : start + KEYS_PER_QUERY]
-            wanted += [wanted[-1]] * (KEYS_PER_QUERY - len(wanted))
+        for wanted in by_query(keys if has_entries or has_bases else []):
             if has_bases:
                 for row in self._rows(_BASES_OF_MANY, wanted):
                     self._ahead_bases[row[0]] = base_of_row(row, 1)
@@ -220,11 +227,12 @@ class Snapshot:
                 keys.update(key for (key,) in rows)
             else:
                 break
+        if small and len(keys) <= KEYS_ONE_BY_ONE_MAX:
+            for key in sorted(keys):
+                yield Entry(path_of(key), self._siblings(key))
+            return
         if small:
-            ordered = sorted(keys)
-            for start in range(0, len(ordered), KEYS_PER_QUERY):
-                wanted = ordered[start : start + KEYS_PER_QUERY]
-                wanted += [wanted[-1]] * (KEYS_PER_QUERY - len(wanted))
+            for wanted in by_query(sorted(keys)):
                 for key, found in groupby(self._rows(_SIBLINGS_OF_MANY, wanted), itemgetter(0)):
                     yield Entry(path_of(key), self._decoded(found))
             return
@@ -285,6 +293,19 @@ class Snapshot:
         """How many files and links have a base; no more than `limit` are counted."""
         ((count,),) = self._rows("SELECT count(*) FROM (SELECT 1 FROM base WHERE kind IN (1, 3) LIMIT ?)", (limit,))
         return int(count)
+
+    def bases_at(self, paths: Iterable[RelPath]) -> dict[RelPath, Base]:
+        """Those of the paths that have a base, many to a query."""
+        known = {tree_key(path): path for path in paths if path}
+        found: dict[RelPath, Base] = {}
+        if len(known) <= KEYS_ONE_BY_ONE_MAX:
+            for key, path in known.items():
+                if rows := self._rows(_BASE_AT, (key,)):
+                    found[path] = base_of_row(rows[0], 0)
+            return found
+        for wanted in by_query(sorted(known)):
+            found.update((known[row[0]], base_of_row(row, 1)) for row in self._rows(_BASES_OF_MANY, wanted))
+        return found
 
     def has_base_below(self, path: RelPath) -> bool:
         return bool(self._rows(_BASE_BELOW, _below(path)))
@@ -406,6 +427,13 @@ class Snapshot:
         while page := self._rows(_ENTRY_PAGE, (*after, high)):
             yield from page
             after = page[-1][:3]
+
+
+def by_query(keys: list[bytes]) -> Iterator[list[bytes]]:
+    """As many keys to a query as it asks for; the last one is repeated where there are fewer."""
+    for start in range(0, len(keys), KEYS_PER_QUERY):
+        wanted = keys[start : start + KEYS_PER_QUERY]
+        yield wanted + [wanted[-1]] * (KEYS_PER_QUERY - len(wanted))
 
 
 def _below(path: RelPath) -> tuple[bytes, bytes]:

@@ -10,6 +10,7 @@ Values are encoded before the first row is touched, so a caller's unencodable va
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import islice
 
 from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.index import FINGERPRINT_BYTES, FINGERPRINT_MODULUS, Intent, dot_print
@@ -18,6 +19,7 @@ from meerkat.model.limits import (
     INDEX_COMPLETE_PENDING_MAX,
     INDEX_FOLDERS_CACHED_MAX,
     INDEX_UNWRITTEN_ROWS_MAX,
+    INDEX_WARM_PATHS_MAX,
 )
 from meerkat.model.path import RelPath, tree_key
 from meerkat.model.version import Base, Content, Kind, Siblings, Version
@@ -34,7 +36,7 @@ from meerkat.store.codec import (
 )
 from meerkat.store.connection import Connection, Row, Values
 from meerkat.store.contents import ContentsWriter
-from meerkat.store.snapshot import KEYS_PER_QUERY, MOVED, moved_values
+from meerkat.store.snapshot import KEYS_ONE_BY_ONE_MAX, KEYS_PER_QUERY, MOVED, by_query, moved_values
 from meerkat.store.unwritten import Unwritten
 
 COPY_MARK = b".conflict-"
@@ -59,13 +61,22 @@ _SUM_PENDING = "SELECT count(*), coalesce(sum(bytes), 0), coalesce(sum(bare), 0)
 _NOTED = "SELECT 1 FROM change WHERE path = ? AND author = ? AND seq = ?"
 
 
+Warm = tuple[dict[bytes, Siblings], dict[bytes, Base | None], dict[bytes, bool], dict[bytes, tuple[int, int] | None]]
+"""By key: siblings, bases, whether something lives below, and the rows of what is pending."""
+
+
 class Transaction(ContentsWriter):
     """See `ports.Tx`. Usable within the `with Index.write()` block that gave it, by one thread at a time."""
 
     def __init__(
-        self, connection: Connection, authors: dict[int, Author], complete_before: Callable[[], dict[Author, int]]
+        self,
+        connection: Connection,
+        authors: dict[int, Author],
+        complete_before: Callable[[], dict[Author, int]],
+        warm: Warm | None = None,
     ) -> None:
-        """`authors` is copied: rows made here may be rolled back. `complete_before`: the last commit's `complete()`."""
+        """`authors` is copied: rows made here may be rolled back. `complete_before`: the last commit's `complete()`.
+        `warm`: what the last commit left; it is used up."""
         super().__init__(connection, dict(authors))
         self._rows = self._rows_after_all
         self._unwritten = Unwritten()
@@ -79,8 +90,12 @@ class Transaction(ContentsWriter):
         self._own_seq = 0
         self._own_seq_written = 0
         self._pending_known: dict[bytes, tuple[int, int] | None] = {}
+        if warm is not None:
+            self._ahead, self._ahead_bases, self._ahead_below, self._pending_known = warm
         self.note_changes = True
         self._has_dropped: bool | None = None
+        self.bases_put: dict[RelPath, Base | None] = {}
+        self.bases_moved = False
 
     def _write_unwritten(self) -> None:
         self._unwritten.write(self._many)
@@ -102,15 +117,27 @@ class Transaction(ContentsWriter):
         return self._point(sql, values)
 
     def look_ahead(self, paths: Iterable[RelPath]) -> None:
-        super().look_ahead(paths)
-        keys = sorted(self._ahead)
-        self._pending_known.update(dict.fromkeys(keys))
-        if not keys or not self._tally.pending or not self._rows(_ANY_PENDING, (keys[0], keys[-1])):
+        """As in a snapshot; what is known still, from this transaction or from those before it, is not read again."""
+        self._make_room()
+        keys = sorted({tree_key(path) for path in paths if path})
+        siblings, bases, below = self._ahead, self._ahead_bases, self._ahead_below
+        self._read_ahead([key for key in keys if not (key in siblings and key in bases and key in below)])
+        unknown = [key for key in keys if key not in self._pending_known]
+        if len(unknown) <= KEYS_ONE_BY_ONE_MAX:
+            return  # looked up when they are asked for
+        self._pending_known.update(dict.fromkeys(unknown))
+        if not self._tally.pending or not self._rows(_ANY_PENDING, (unknown[0], unknown[-1])):
             return
-        for start in range(0, len(keys), KEYS_PER_QUERY):
-            wanted = keys[start : start + KEYS_PER_QUERY]
-            wanted += [wanted[-1]] * (KEYS_PER_QUERY - len(wanted))
+        for wanted in by_query(unknown):
             self._pending_known.update((row[0], (row[1], row[2])) for row in self._rows(_PENDING_OF_MANY, wanted))
+
+    def left_warm(self) -> Warm:
+        """What is known of the paths dealt with last: after the commit it is true for the next transaction."""
+        warm = self._ahead, self._ahead_bases, self._ahead_below, self._pending_known
+        for known in warm:
+            for key in list(islice(known, max(0, len(known) - INDEX_WARM_PATHS_MAX))):
+                del known[key]
+        return warm
 
     def _forget_ahead(self) -> None:
         """Write what waits: from here on SQLite is asked again."""
@@ -155,6 +182,7 @@ class Transaction(ContentsWriter):
         self._put_first(key, dot, version)
         self._unwritten.put_base(key, base_values(base))
         self._ahead_bases[key] = base
+        self.bases_put[path] = base
         if self._tally.pending:
             self.clear_pending(path)
         self._make_room()
@@ -282,6 +310,7 @@ class Transaction(ContentsWriter):
         key = _key(path)
         self._unwritten.put_base(key, None if base is None else base_values(base))
         self._ahead_bases[key] = base
+        self.bases_put[path] = base
         if self._tally.pending and (before := self._pending(key)) is not None:
             lacking = _lacking(representative(self._siblings(key)), base.content if base else None)
             self._put_pending(key, before, (lacking, before[1]))
@@ -291,6 +320,7 @@ class Transaction(ContentsWriter):
         """The folder `old` stands at `new` now, with all that is in it. What is thereby as the pool wants it is pending
         no more; what changed in the index since that was seen stays pending."""
         self._forget_ahead()
+        self.bases_moved = True
         values = moved_values(old, new)
         self._run(_SETTLE_MOVED, values)
         self._run(_MOVE_BASES, values)
