@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -288,3 +289,27 @@ def test_what_is_older_of_a_node_is_not_passed_back(tmp_path: Path) -> None:
                     assert frame is not None
 
     asyncio.run(play())
+
+
+def test_who_hears_it_directly_is_not_told_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writes of a linked node wait a moment, and are told only to those who have not said that they know of them;
+    this node's own, and those of a node that is not linked, go at once."""
+    monkeypatch.setattr(gossip_room, "HEADS_RELAY_S", 0.3)
+
+    async def scene() -> None:
+        async with Rooms(tmp_path / "ada") as rooms:
+            ada = Talker(rooms)
+            ada.linked("zoe")
+            ben, cleo = ada.linked("ben"), ada.linked("cleo")
+            await until("all are attended", lambda: len(ada.gossip._hearers) == 3)
+            await ada.know(zoe=4)
+            await ada.know(yan=2)
+            assert await heads(ben) == {YAN: 2}
+            assert await heads(cleo) == {YAN: 2}
+            said = replace(summary("ben", 1), context={ZOE: 4})
+            ada.gossip.heard_summary(node_id("ben"), said)
+            assert await heads(cleo) == {ZOE: 4}
+            await ada.know(yan=3)
+            assert await heads(ben) == {YAN: 3}
+
+    asyncio.run(scene())

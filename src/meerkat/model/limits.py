@@ -249,6 +249,7 @@ PARTS_WAITING_MAX = 8  # parts of one answer that wait to be kept aside; beyond 
 ENTRIES_ASIDE_MIN = 4000  # entries of one answer held in memory; more lie in the index, aside
 SUMMARY_INTERVAL_S = 0.05  # own progress on one link at most this often
 SUMMARY_QUIET_S = 0.03  # a lone change is told when it has mostly been dealt with, not while it is
+HEADS_RELAY_S = 0.05  # others' writes are passed on this much later where everybody hears of them directly
 SUMMARY_RELAY_S = 1.0  # others' progress is passed on this much later, for those who do not hear it directly
 CONTROL_PART_BYTES_MAX = 128 * KIB  # roster operations in one frame
 DIALS_AT_ONCE_MAX = 8

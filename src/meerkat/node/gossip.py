@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from meerkat.model.dot import Author, Vector, beyond, joined
 from meerkat.model.frame import Heads, LinkFrame, LinkLost
 from meerkat.model.ids import NodeId
-from meerkat.model.limits import SUMMARY_INTERVAL_S, SUMMARY_RELAY_S
+from meerkat.model.limits import FULL_MESH_NODES_MAX, HEADS_RELAY_S, SUMMARY_INTERVAL_S, SUMMARY_RELAY_S
 from meerkat.model.member import Summary
 from meerkat.node.books import Books
 from meerkat.node.ports import Pipe
@@ -28,6 +28,7 @@ class Hearer:
 
     Attributes:
         knows: what the other end is known to have, or was told of.
+        relay_at: when it is told of others' writes, unless it has said by then that it knows of them; None: of none.
         has_heard: of each node's summary, the (run, counter) that the other end has.
         rumour: what is said elsewhere of the other end, later than what it says itself; it is to hear of it.
     """
@@ -38,6 +39,7 @@ class Hearer:
     has_heard: dict[NodeId, tuple[int, int]] = field(default_factory=dict)
     rumour: Summary | None = None
     due: asyncio.Event = field(default_factory=asyncio.Event)
+    relay_at: float | None = None
 
 
 class Gossip:
@@ -78,6 +80,8 @@ class Gossip:
         hearer = self._hearers.get(node)
         if hearer is not None and stamp > hearer.has_heard.get(summary.node, (0, 0)):
             hearer.has_heard[summary.node] = stamp
+        if hearer is not None and summary.node == node:
+            hearer.knows = joined(hearer.knows, summary.context)
         if summary.node == self._self_id:
             said = self.latest.get(self._self_id)
             if said is not None and stamp > (said.run, said.counter):
@@ -134,6 +138,9 @@ class Gossip:
         try:
             while True:
                 wait = SUMMARY_RELAY_S if self._relayable(hearer) else None
+                if hearer.relay_at is not None:
+                    left = max(0.0, hearer.relay_at - loop.time())
+                    wait = left if wait is None else min(wait, left)
                 await until(hearer.due, wait)
                 hearer.due.clear()
                 await self._tell_heads(hearer)
@@ -158,10 +165,22 @@ class Gossip:
                 del self._hearers[hearer.node]
 
     async def _tell_heads(self, hearer: Hearer) -> None:
-        news = beyond(self._books.context, hearer.knows)
+        news = self._news_for(hearer, asyncio.get_running_loop().time())
         if news:
             hearer.knows = joined(hearer.knows, news)
             await hearer.pipe.send(Heads(news))
+
+    def _news_for(self, hearer: Hearer, now: float) -> dict[Author, int]:
+        """What the other end is to be told now. Where everybody is linked with everybody, the writes of those linked
+        with this node are told a moment later: by then most ends have said themselves that they know of them."""
+        news = beyond(self._books.context, hearer.knows)
+        later = {author for author in news if author.node in self._hearers and author.node != self._self_id}
+        if not later or len(self.latest) > FULL_MESH_NODES_MAX or (hearer.relay_at or now + 1.0) <= now:
+            hearer.relay_at = None
+            return news
+        if hearer.relay_at is None:
+            hearer.relay_at = now + HEADS_RELAY_S
+        return {author: seq for author, seq in news.items() if author not in later}
 
     async def _tell_summary(self, hearer: Hearer, node: NodeId) -> None:
         summary = self.latest.get(node)

@@ -228,8 +228,8 @@ class Inward:
         def look(view: View) -> tuple[list[Job], set[RelPath], list[RelPath]]:
             page = view.pending(after, PLAN_BATCH_MAX)
             taken = {path for path in page if path in self._claims}
-            held = taken | self._handed_out
-            free = [path for path in page if path not in held and self._is_due(path, now)]
+            others = [path for path in page if path not in taken and path not in self._handed_out]
+            free = [path for path in others if self._is_due(path, now)]
             return ledger.jobs_at(view, free), taken, page
 
         jobs, taken, page = await self._books.read(look)
