@@ -7,6 +7,7 @@ A `RelPath` names something below the shared folder: components joined by "/", U
 Names are bytes to the file systems we serve: nothing is normalised here, "é" in its two spellings are two names.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
@@ -24,6 +25,10 @@ MARKER = ".meerkat"
 _UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065\u3164\uffa0") | frozenset(
     map(chr, [*range(0xFE00, 0xFE10), *range(0xFFF0, 0xFFF9)])
 )
+
+
+_PLAIN = re.compile(r"\w[\w. -]{0,254}(?:/\w[\w. -]{0,254})*", re.ASCII)
+"""Paths as most are, with nothing in their names that would have to be looked at one by one."""
 
 
 class PathFault(ValueError):
@@ -70,6 +75,8 @@ def parse_path(text: str) -> RelPath:
         raise PathFault("the path is empty")
     if len(text) > PATH_BYTES_MAX:
         raise PathFault(f"the path is longer than {PATH_BYTES_MAX} bytes")
+    if text.count("/") < PATH_DEPTH_MAX and _PLAIN.fullmatch(text):
+        return RelPath(text)
     names = text.split("/")
     if len(names) > PATH_DEPTH_MAX:
         raise PathFault(f"the path is deeper than {PATH_DEPTH_MAX} folders")

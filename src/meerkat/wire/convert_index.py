@@ -40,6 +40,7 @@ from meerkat.wire.convert_vector import (
 )
 from meerkat.wire.v1 import pool_pb2 as pb
 
+_KINDS = {int(kind): kind for kind in Kind}
 FINGERPRINT_LENGTHS = (0, 16)  # of an index: absent while unknown
 
 
@@ -164,21 +165,24 @@ def _entry_from_pb(message: pb.Entry, authors: list[Author]) -> Entry:
 
 
 def _version_from_pb(message: pb.Version) -> Version:
-    hist = message.hist
+    hist, target = message.hist, message.target
     if len(hist) % MARK_BYTES or len(hist) > MARK_BYTES * HIST_MARKS_MAX:
         raise PeerFault("hist is not a bounded list of marks")
+    kind = _KINDS.get(message.kind)
+    if kind is None:
+        raise PeerFault(f"not a version: {message.kind} is no kind")
     try:
         version = Version(
-            kind=Kind(message.kind),
+            kind=kind,
             size=message.size,
             mtime_ns=message.mtime_ns,
             mode=message.mode,
             digest=digest_from_bytes("a digest", message.digest, optional=True),
             recipe=digest_from_bytes("a recipe's digest", message.recipe, optional=True),
-            target=message.target.decode("utf-8", "surrogateescape"),
+            target=target.decode("utf-8", "surrogateescape") if target else "",
             height=message.height,
             weak=message.weak,
-            hist=tuple(hist[at : at + MARK_BYTES] for at in range(0, len(hist), MARK_BYTES)),
+            hist=tuple(hist[at : at + MARK_BYTES] for at in range(0, len(hist), MARK_BYTES)) if hist else (),
             origin=node_from_bytes(message.origin) if message.origin else "",
         )
         version.ensure_valid()
