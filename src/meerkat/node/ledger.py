@@ -194,6 +194,11 @@ def reject(tx: Tx, paths: Sequence[RelPath]) -> None:
     """These held paths are to come back: nothing stands there, so the plan puts them down again."""
     tx.release_held(paths)
     tx.look_ahead(paths)
+    forget_bases(tx, paths)
+
+
+def forget_bases(tx: Tx, paths: Sequence[RelPath]) -> None:
+    """What stood at these paths has gone and was not deleted for the others: the plan puts it down again."""
     for path in paths:
         tx.put_base(path, None)
         refresh(tx, path)

@@ -24,7 +24,6 @@ from meerkat.model.ids import NodeId, PoolId
 from meerkat.model.limits import DISK_THREADS, SERVE_THREADS
 from meerkat.model.member import Summary
 from meerkat.model.path import MARKER, RelPath, is_below
-from meerkat.node import ledger
 from meerkat.node.asking import Asking
 from meerkat.node.barrier import Barrier
 from meerkat.node.books import Books
@@ -53,7 +52,7 @@ from meerkat.node.pull import Puller
 from meerkat.node.recovery import Recovery
 from meerkat.node.registry import Registry, found_pool, not_member
 from meerkat.node.restore import Restorer
-from meerkat.node.rules import Rules
+from meerkat.node.rules import Rules, RulesKeeper
 from meerkat.node.scrub import Scrub
 from meerkat.node.status import Status
 from meerkat.node.succession import Succession
@@ -184,6 +183,7 @@ class Node:
             self._look_again,
             self.rules.ignored,
         )
+        self.rules_keeper = RulesKeeper(self.rules, self.root, self.books)
         self.late = Late(self.root, self.trash, self.hub, self.disk_threads, self._look_again, placer.put_away)
         losers = Losers(
             self.root, self.stage, self.books, self.claims, self.transfer, self.disk_threads, self._look_again
@@ -266,7 +266,8 @@ class Node:
         await self.registry.load()
         if self.registry.removed_myself:
             raise not_member(self.home.folder)
-        await asyncio.to_thread(self.rules.read)
+        await self.rules_keeper.turn()
+        self.rules_keeper.on_turned = self._rescan
         closing.push_async_callback(self.watch.stop)
         await self._listen()
         closing.push_async_callback(self.server.stop)
@@ -375,12 +376,10 @@ class Node:
         return not self.puller.level
 
     def _reload_rules(self) -> None:
-        self.tasks.spawn("read the ignore rules", self._apply_rules())
+        self.tasks.spawn("read the ignore rules", self.rules_keeper.turn())
 
-    async def _apply_rules(self) -> None:
-        await asyncio.to_thread(self.rules.read)
-        await self.books.write(ledger.derive_pending)
-        await self.outward.scan()
+    def _rescan(self) -> None:
+        self.tasks.spawn("scan under other rules", self.outward.scan())
 
     def _addresses(self) -> list[str]:
         return list(self.home.config.advertise) or self._around.network.advertised(self.listen)

@@ -172,6 +172,7 @@ class Outward:
         if not due:
             return
         report = ScanReport()
+        await self._rules.keep()  # those that were written before these were touched hold for them
         skipped = self._rules.skip
         wanted = [path for path in due if not any(skipped(each, True) for each in ancestors(path))]
         busy = self._claims.at_or_below(wanted)  # before the snapshot: what is recorded in between is in that
@@ -211,6 +212,7 @@ class Outward:
             adopting: R11-R12: the index was lost or older, or the folder is imported.
         """
         report = ScanReport()
+        await self._rules.keep()
         async with self._scan_lock:
             if self._books.recovering and not adopting:
                 return report
@@ -338,6 +340,8 @@ class Outward:
                 return missed
             if any(sight.base is None for sight in sights):
                 self._ensure_marker()
+                await self._rules.keep()  # whoever takes off their disk what they do not want there says so just before
+                sights = [sight for sight in sights if sight.base is not None or not self._rules.ignored(sight.path)]
             if not judged and not adopting:
                 sights = await self._sifted(dict(known), sights)
             self._holds.seen(sight.path for sight in sights if sight.base is not None)
