@@ -287,6 +287,26 @@ def test_what_others_do_meanwhile_ends_the_question(tmp_path: Path) -> None:
     run(tmp_path, scene)
 
 
+def test_a_held_folder_comes_back_for_what_others_put_into_it(tmp_path: Path) -> None:
+    """It is put down, with nothing else in it, instead of waiting for the folder for as long as nobody says a word."""
+
+    async def scene(ada: Rooms) -> None:
+        ada.put("spare", b"the new one")
+        await ada.scan()
+        await lose(ada)
+        await ada.told("d/new", file_version(b"the new one"))
+        driven = [asyncio.ensure_future(work) for work in (ada.outward.run(), ada.inward.run())]
+        ada.inward.wake()
+        await until("it is there", lambda: ada.read("d/new") == b"the new one")
+        for each in driven:
+            each.cancel()
+        (hold,) = await ada.holds.listed()
+        assert hold["paths"] == COUNT
+        assert set(ada.tree()) == {"spare", "d/new"}
+
+    run(tmp_path, scene)
+
+
 def test_an_edit_that_had_not_seen_what_is_gone_waits_with_it(tmp_path: Path) -> None:
     """What stood there is deleted or comes back on a person's word; it is never left living on no disk."""
 

@@ -11,7 +11,7 @@ from itertools import islice
 
 from meerkat.core import merge as merging
 from meerkat.core.compare import Change, adopt, compare, touched, version_of
-from meerkat.core.plan import Remove, Retouch, Settled, Step, plan
+from meerkat.core.plan import Place, Remove, Retouch, Settled, Step, plan
 from meerkat.core.resolve import is_copy
 from meerkat.core.resolve import view as outlook_of
 from meerkat.disk.scan import Sight
@@ -20,7 +20,7 @@ from meerkat.model.ids import NodeId
 from meerkat.model.limits import LOOK_AHEAD_PATHS
 from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
 from meerkat.model.recipe import Recipe
-from meerkat.model.version import Base, Content, Entry, Kind, Siblings, Version
+from meerkat.model.version import FOLDER, Base, Content, Entry, Kind, Siblings, Version
 from meerkat.node.opening import new_author
 from meerkat.node.ports import Tx, View
 
@@ -170,14 +170,16 @@ def _still_held(tx: Tx, path: RelPath, have: Base | None) -> bool:
     somebody who had not seen what stood there is no answer to it, and waits with it: put down now, it would leave the
     other content a loser on no disk, neither deleted nor to be had, for which everybody would wait.
 
-    A file or a link where a held folder stood waits with what was in that: told now, it would lose to it."""
+    A file or a link where a held folder stood waits with what was in that: told now, it would lose to it. But a held
+    folder comes back for what others have put into it since."""
     if have is None:
         step, base = step_at(tx, path)
-        if isinstance(step, Settled):
-            return True
-        if base is not None and merging.dots_of(tx.siblings(path), base.content):
-            tx.clear_pending(path)  # the hold is what it waits for
-            return True
+        if base is None or base.content != FOLDER or not _waits_below(tx, path):
+            if isinstance(step, Settled):
+                return True
+            if base is not None and merging.dots_of(tx.siblings(path), base.content):
+                tx.clear_pending(path)  # the hold is what it waits for
+                return True
         over = [path, *(above for above in ancestors(path) if tx.is_held(above))]  # it cannot stand without these
         tx.release_held(over)
         for each in over:
@@ -188,6 +190,12 @@ def _still_held(tx: Tx, path: RelPath, have: Base | None) -> bool:
         return True
     tx.release_held([path])
     return False
+
+
+def _waits_below(tx: Tx, path: RelPath) -> bool:
+    """Something that is not held is to be put down below the path."""
+    page = [each for each in tx.pending(path, LOOK_AHEAD_PATHS) if is_below(each, path)]
+    return any(not tx.is_held(each) and isinstance(step_at(tx, each)[0], Place) for each in page)
 
 
 def reject(tx: Tx, paths: Sequence[RelPath]) -> None:
