@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from blake3 import blake3
 from node_rooms import Rooms, path
 
 from meerkat.core.fetch import Want
+from meerkat.disk import commit
 from meerkat.model.frame import Piece
 from meerkat.model.ids import Digest
 from meerkat.model.problem import PathBlocked, Reason
@@ -56,7 +58,8 @@ async def quiet(ada: Rooms) -> None:
 
 
 def scrub_of(ada: Rooms) -> Scrub:
-    return Scrub(ada.root, ada.stage, ada.trash, ada.books, ada.claims, ada.hub, ada.transfer, ada.threads)
+    here = ada.root, ada.stage, ada.trash, ada.books, ada.claims, ada.hub
+    return Scrub(*here, ada.transfer, ada.placer, ada.threads)
 
 
 async def scrubbed(ada: Rooms) -> ScrubReport:
@@ -80,6 +83,36 @@ def test_rot_is_healed_from_a_member(tmp_path: Path) -> None:
         (kept,) = ada.trash.entries()
         assert kept.content.ident == blake3(ROTTEN).digest()  # nobody asks there for sound bytes, or finds it late
         assert not kept.late
+
+    run(tmp_path, scene)
+
+
+@pytest.mark.parametrize("writes", [1, 2])
+def test_what_a_person_saves_while_it_is_healed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """Once, and it stands there again; twice, and one of them stands beside it. What was to heal it and stood there for
+    a moment is in the trash: nothing is left where the next healing would write over it."""
+    saved = [b"saved", b"and once more"]
+
+    async def scene(ada: Rooms, bob: Rooms) -> None:
+        await rotted(ada)
+        bob.put("same", SOUND)
+        await bob.scan()
+
+        def between(step: str) -> None:
+            if step in ("looked", "exchanged")[:writes]:
+                (ada.folder / "beside").write_bytes(saved[step == "exchanged"])
+                os.replace(ada.folder / "beside", ada.folder / "doc")
+
+        with monkeypatch.context() as patches:
+            patches.setattr(commit, "place", partial(commit.place, between=between))
+            (rotten,) = (await scrubbed(ada)).rotten
+        assert not rotten.healed
+        assert set(ada.tree().values()) == set(saved[:writes])
+        assert ada.read("doc") == saved[0]
+        assert ada.stage.names() == []
+        assert ada.trashed() == ({SOUND} if writes == 1 else set())
 
     run(tmp_path, scene)
 

@@ -256,6 +256,7 @@ class Node:
             self.claims,
             self.hub,
             self.transfer,
+            self.placer,
             self.disk_threads,
         )
         self.asking.giving.on_suspect = self._suspect

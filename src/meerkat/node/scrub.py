@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from meerkat.core.merge import dots_of
 from meerkat.disk import commit
-from meerkat.disk.commit import Placed
+from meerkat.disk.commit import Displaced, Occupied, Placed, Raced
 from meerkat.disk.root import Root
 from meerkat.disk.scan import look
 from meerkat.disk.stage import Stage
@@ -31,7 +31,7 @@ from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.hub import Hub
 from meerkat.node.pages import Pages
-from meerkat.node.place import stage_name
+from meerkat.node.place import Placer, stage_name
 from meerkat.node.ports import View
 from meerkat.node.transfer import Transfer
 
@@ -70,6 +70,7 @@ class Scrub:
         claims: Claims,
         hub: Hub,
         transfer: Transfer,
+        placer: Placer,
         threads: ThreadPoolExecutor,
     ) -> None:
         self._root = root
@@ -79,6 +80,7 @@ class Scrub:
         self._claims = claims
         self._hub = hub
         self._transfer = transfer
+        self._placer = placer
         self._threads = threads
         self._suspects: set[RelPath] = set()
         self.suspected = asyncio.Event()
@@ -187,6 +189,7 @@ class Scrub:
                 partial(commit.place, self._root, self._stage, path, name, inode, base, version)
             )
             if not isinstance(result, Placed):
+                await self._in_thread(partial(self._put_away, path, version, name, result))
                 return Rotten(path, healed=False, text="it changed while it was healed")
             if result.old is not None:
                 # as what they are: the trash must neither be asked for sound bytes and give these, nor find them late
@@ -203,6 +206,17 @@ class Scrub:
             return Rotten(path, healed=False, text=f"{text} ({error.problem.text})")
         finally:
             self._claims.free(claimed)
+
+    def _put_away(self, path: RelPath, version: Version, name: str, result: Raced | Occupied | Displaced) -> None:
+        """In a worker thread, after an exchange that a person came into: what is theirs, or may yet be written to, is
+        not left where the next healing would write over it."""
+        match result:
+            case Displaced(left):
+                self._placer.rescue(left, path)
+            case Raced(exposed=True):
+                self._placer.discard(name, path, version.content)
+            case Raced() | Occupied():
+                pass
 
     async def _fetch(self, name: str, version: Version) -> int:
         """Sound bytes in the stage; the rotten ones here fail their digest and so are passed over."""
