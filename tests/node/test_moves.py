@@ -66,6 +66,21 @@ def test_both_names_are_told_at_once(tmp_path: Path) -> None:
     run(tmp_path, scene)
 
 
+@pytest.mark.parametrize("rule", ["old/", "old/a.txt"])
+def test_what_is_ignored_at_its_old_name_is_not_gone_from_there(tmp_path: Path, rule: str) -> None:
+    """Ignoring never deletes: what was taken out of an ignored folder is told where it came to, and nothing else is."""
+
+    async def scene(ada: Rooms) -> None:
+        (ada.folder / ".meerkat" / "ignore").write_text(f"{rule}\n")
+        ada.rules.read()
+        await moved(ada)
+        await ada.scan()
+        await ada.holds.judge()
+        assert await living(ada) >= {"new", "new/a.txt", "new/sub", "new/sub/b.txt", "old/a.txt"}
+
+    run(tmp_path, scene)
+
+
 def test_what_was_written_in_it_is_told_as_well(tmp_path: Path) -> None:
     """An edit, a new file and a deletion that came with the move are not lost in it."""
 

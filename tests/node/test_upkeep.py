@@ -169,8 +169,8 @@ def test_everything_is_read_again_in_the_long_run(tmp_path: Path, monkeypatch: p
 
     async def play() -> None:
         async with Rooms(tmp_path / "ada") as ada:
-            parts = ada.root, ada.stage, ada.trash, ada.books, ada.claims, ada.hub, ada.transfer, ada.threads
-            reading = Reading(*parts)
+            parts = ada.root, ada.stage, ada.trash, ada.books, ada.claims, ada.hub, ada.transfer
+            reading = Reading(*parts, ada.placer, ada.threads)
             running = ada.tasks.spawn("scrub", scrub_slowly(reading, ada.books))
             await until("twice round", lambda: len(asked) >= 5)
             assert asked[:5] == ["", "a", "b", "", "a"]

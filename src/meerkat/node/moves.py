@@ -132,7 +132,7 @@ class Moves:
             known.update((path, base) for path in batch if path and (base := view.base(path)) is not None)
         gone: dict[int, RelPath] = {}
         for path, base in known.items() if len(known) < len(due) else ():
-            if base.content.kind is not Kind.SYMLINK and self._lstat(path) is None:
+            if base.content.kind is not Kind.SYMLINK and not self._scope.ignored(path) and self._lstat(path) is None:
                 gone[base.stat.inode] = path
         folders: list[tuple[RelPath, RelPath]] = []
         files: list[tuple[RelPath, RelPath]] = []
@@ -185,7 +185,8 @@ class Moves:
             return [], [], False
         while now is not None and then is not None and len(moved) + len(left) < MOVED_PATHS_MAX:
             at, was = tree_key(RelPath(now[0][len(new) :])), tree_key(RelPath(then[0][len(old) :]))
-            base = self._as_it_was(now[0], now[1], then[1]) if at == was else None
+            told = at == was and not self._scope.ignored(then[0])  # ignoring never deletes
+            base = self._as_it_was(now[0], now[1], then[1]) if told else None
             if base is not None:
                 moved.append(Moved(then[0], now[0], base))
             else:
