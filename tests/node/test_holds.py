@@ -151,8 +151,11 @@ def test_parts_that_are_no_accident_are_told_at_the_end(tmp_path: Path, monkeypa
         await ada.outward.scan()
         monkeypatch.setattr(hold, "HOLD_WINDOW_S", 0.0)
         ada.outward.heard(Touched(path("moved"), closed=True))
-        await until("it is told", lambda: not ada.holds.gathering)
-        assert await living(ada) == COUNT - 2 * PART + 2
+
+        async def told() -> bool:
+            return await living(ada) == COUNT - 2 * PART + 2
+
+        await eventually("it is told", told)
         assert await ada.living("d/00")
         assert await ada.books.read(lambda view: view.holds()) == []
 
