@@ -1,6 +1,8 @@
 """Which paths are ignored: by the pool's shared file, and by this node's own."""
 
 import asyncio
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from node_rooms import until
 from meerkat.disk.root import Root
 from meerkat.model.limits import IGNORE_FILE_BYTES_MAX
 from meerkat.model.path import RelPath
-from meerkat.node.rules import Rules
+from meerkat.node.rules import Rules, Written
 
 
 @pytest.fixture
@@ -92,6 +94,35 @@ def test_the_rules_are_stale_when_a_file_has_changed(root: Root, rules: Rules) -
         place.unlink()
         assert rules.are_stale()
         rules.read()
+
+
+def test_rules_that_cannot_be_read_stay_in_force(root: Root, rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trouble with the disk shares nothing that was to be kept out; a file that is gone is gone."""
+    (root.directory / ".meerkatignore").write_text("*.o\n")
+    (root.metadata_dir / "ignore").write_text("*.secret\n")
+    rules.read()
+
+    def refuse(*args: object, **named: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patches:
+        patches.setattr(Path, "read_text", refuse)
+        patches.setattr(Path, "stat", refuse)
+        patches.setattr(Root, "_open", refuse)
+        rules.read()
+        assert rules.ignored(RelPath("a.o"))
+        assert rules.ignored(RelPath("a.secret"))
+        anew = Rules(root, root.metadata_dir / "ignore")
+        anew.remember(Written("*.o\n", "*.secret\n"))
+        anew.read()
+        assert anew.ignored(RelPath("a.o")), "nor when the node is started again"
+        assert anew.ignored(RelPath("a.secret"))
+    assert rules.are_stale(), "they are read again"
+    (root.directory / ".meerkatignore").unlink()
+    (root.metadata_dir / "ignore").unlink()
+    rules.read()
+    assert not rules.ignored(RelPath("a.o"))
+    assert not rules.ignored(RelPath("a.secret"))
 
 
 # ---- rules that change, on whole nodes

@@ -18,7 +18,8 @@ from meerkat.core.ignore import IGNORE_FILE, Ignore
 from meerkat.disk.root import Root
 from meerkat.model.limits import IGNORE_FILE_BYTES_MAX
 from meerkat.model.path import RelPath
-from meerkat.model.problem import PathBlocked
+from meerkat.model.problem import PathBlocked, Reason
+from meerkat.model.version import Kind
 from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.ports import Tx, View
@@ -30,7 +31,8 @@ _IN_FORCE: Final = "ignore rules"
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The rules as they are written in both files. `looks`: how the files looked just before they were read."""
+    """The rules as they are written in both files. `looks`: how the files looked just before they were read; empty:
+    they are to be read again."""
 
     shared: str = ""
     local: str = ""
@@ -42,6 +44,11 @@ class Written:
     def packed(self) -> bytes:
         """For the index."""
         return f"{self.shared}\0{self.local}".encode("utf-8", "surrogateescape")
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> "Written":
+        shared, _, local = packed.decode("utf-8", "surrogateescape").partition("\0")
+        return cls(shared, local)
 
 
 class Rules:
@@ -59,7 +66,7 @@ class Rules:
         self._root = root
         self._local = local
         self._ignore = Ignore((), ())
-        self._looks: tuple[object, ...] = ()
+        self._in_force = Written()
         self.keep: Callable[[], Awaitable[None]] = _as_they_are
 
     def read(self) -> None:
@@ -67,24 +74,34 @@ class Rules:
         self.use(self.written())
 
     def written(self) -> Written:
-        """What is in the files now."""
+        """What is in the files now. One that is there and cannot be read counts as it was read last: trouble with a
+        disk must not share what was to be kept out."""
         looks = self._look()
         try:
             local = self._local.read_text(encoding="utf-8", errors="replace")
-        except OSError:
+        except FileNotFoundError:
             local = ""
-        return Written(self._shared(), local, looks)
+        except OSError as error:
+            log.warning("this node's own ignore rules cannot be read: %s", error)
+            local, looks = self._in_force.local, ()
+        shared = self._shared()
+        return Written(shared, local, looks) if shared is not None else Written(self._in_force.shared, local)
+
+    def remember(self, written: Written) -> None:
+        """These were in force in an earlier run: they count until the files have been read."""
+        if self._in_force == Written():
+            self._in_force = written
 
     def use(self, written: Written) -> None:
         """From now on these are the rules."""
         self._ignore = written.parsed()
-        self._looks = written.looks
+        self._in_force = written
         for problem in self._ignore.problems:
             log.warning("ignore rules: %s", problem)
 
     def are_stale(self) -> bool:
         """True when one of the files has changed since the rules in force were read."""
-        return self._look() != self._looks
+        return self._look() != self._in_force.looks
 
     def _look(self) -> tuple[object, ...]:
         try:
@@ -97,11 +114,18 @@ class Rules:
         except PathBlocked:
             return (local, None)
 
-    def _shared(self) -> str:
+    def _shared(self) -> str | None:
+        """None: it cannot be read."""
         try:
+            seen = self._root.lstat(IGNORE_FILE)
+            if seen is None or seen.kind is not Kind.FILE:
+                return ""
             descriptor = self._root.open_read(IGNORE_FILE)
-        except (OSError, PathBlocked):
-            return ""
+        except PathBlocked as error:
+            if error.problem.reason is Reason.NAME_NOT_ALLOWED:  # a device, or the like
+                return ""
+            log.warning("the shared ignore rules cannot be read: %s", error)
+            return None
         with os.fdopen(descriptor, "rb") as file:
             return file.read(IGNORE_FILE_BYTES_MAX).decode("utf-8", "replace")
 
@@ -130,14 +154,16 @@ class RulesKeeper:
         self.on_turned: Callable[[], object] = lambda: None
 
     async def _keep(self) -> None:
-        if await asyncio.to_thread(self._rules.are_stale):
+        if await asyncio.to_thread(lambda: self._rules.are_stale() and self._root.check_marker()):
             await self.turn()
 
     async def turn(self) -> None:
         """Read them again."""
         async with self._turning:
-            written = await asyncio.to_thread(self._rules.written)
             before = await self._books.read(lambda view: view.meta(_IN_FORCE))
+            if before is not None:
+                self._rules.remember(Written.unpacked(before))
+            written = await asyncio.to_thread(self._rules.written)
             if before == written.packed():
                 self._rules.use(written)
                 return
@@ -150,8 +176,7 @@ class RulesKeeper:
 
     def _gone(self, before: bytes, written: Written, view: View) -> list[RelPath]:
         """In a worker thread: what was ignored, is not any more, and is not on this disk."""
-        shared, _, local = before.decode("utf-8", "surrogateescape").partition("\0")
-        was, now = Written(shared, local).parsed(), written.parsed()
+        was, now = Written.unpacked(before).parsed(), written.parsed()
         gone = []
         for path, _ in view.bases():
             if _ignored(was, path) and not _ignored(now, path):
