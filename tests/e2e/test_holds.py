@@ -110,6 +110,35 @@ def copy_if_new(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def test_a_folder_that_became_a_link_waits_with_what_was_in_it(
+    pool: Pool, pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    """Moved to a larger disk, with a link left in its place: the others keep the folder until a person has said what is
+    meant; rejected, it comes back and the link lies beside it; allowed, the link stands there on all nodes."""
+    one, two = pair
+    one.path("photos").rename(tmp_path / "larger disk")
+    one.path("photos").symlink_to(tmp_path / "larger disk")
+    hold = the_hold(pool, one)
+    assert hold["paths"] == FILES + 4
+    one.path("later.txt").write_text("others go on\n")
+    pool.until("what is not held travels", two.path("later.txt").exists)
+    assert pictures(two) == FILES
+    assert one.path("photos").is_symlink()
+    pool.ask("holds", "reject", str(hold["id"]), "--folder", one)
+    tree = pool.wait_equal()
+    (copy,) = pool.until("the link has a name of its own", lambda: pool.ask("conflicts", two))
+    tree = pool.wait_equal()
+    assert sum(name.endswith(".jpg") for name in tree) == FILES
+    assert two.path(copy["copies"][0]["path"]).is_symlink()
+
+    shutil.rmtree(one.path("photos"))
+    one.path(copy["copies"][0]["path"]).rename(one.path("photos"))
+    hold = the_hold(pool, one)
+    pool.ask("holds", "allow", str(hold["id"]), "--folder", one)
+    pool.until("the link is everywhere", lambda: two.path("photos").is_symlink())
+    assert set(pool.wait_equal()) == {"notes.txt", "later.txt", "photos"}
+
+
 def test_what_moved_or_was_little_is_not_held(pool: Pool, pair: tuple[Node, Node]) -> None:
     """A renamed folder is no deletion, and neither are a few files."""
     one, _ = pair

@@ -259,14 +259,15 @@ class Transaction(ContentsWriter):
 
     def _note_lost(self, key: bytes, gone: Siblings) -> None:
         """What lived for so long that its row was dropped is noted again as it goes: who wants it back must find it."""
-        if self._has_dropped is None:
-            self._has_dropped = bool(self._rows("SELECT 1 WHERE (SELECT min(number) FROM change) > 1"))
-        if not self._has_dropped:
+        lived = {dot: version for dot, version in gone.items() if version.living}
+        if lived and self._has_dropped is None:
+            self._has_dropped = bool(self._point("SELECT 1 WHERE (SELECT min(number) FROM change) > 1", ()))
+        if not lived or not self._has_dropped:
             return
         now_ms = time.time_ns() // 1_000_000
-        for dot, version in gone.items():
+        for dot, version in lived.items():
             number = self._number(dot.author)
-            if version.living and not self._point(_NOTED, (key, number, dot.seq)):
+            if not self._point(_NOTED, (key, number, dot.seq)):
                 at_ms = min(now_ms, version.mtime_ns // 1_000_000) if version.mtime_ns > 0 else now_ms
                 self._unwritten.put_change((at_ms, key, number, dot.seq, *version_values(version)))
 
