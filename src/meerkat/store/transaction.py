@@ -262,13 +262,10 @@ class Transaction(ContentsWriter):
         lived = {dot: version for dot, version in gone.items() if version.living}
         if lived and self._has_dropped is None:
             self._has_dropped = bool(self._point("SELECT 1 WHERE (SELECT min(number) FROM change) > 1", ()))
-        if not lived or not self._has_dropped:
-            return
-        now_ms = time.time_ns() // 1_000_000
-        for dot, version in lived.items():
+        for dot, version in lived.items() if self._has_dropped else ():
             number = self._number(dot.author)
             if not self._point(_NOTED, (key, number, dot.seq)):
-                at_ms = min(now_ms, version.mtime_ns // 1_000_000) if version.mtime_ns > 0 else now_ms
+                at_ms = min(filter(None, (time.time_ns() // 1_000_000, max(0, version.mtime_ns) // 1_000_000)))
                 self._unwritten.put_change((at_ms, key, number, dot.seq, *version_values(version)))
 
     def open_hold(self, paths: Iterable[RelPath], total: int) -> int:
