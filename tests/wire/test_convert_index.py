@@ -3,6 +3,7 @@
 from itertools import count
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import bounds, entries
@@ -10,10 +11,16 @@ from strategies import bounds, entries
 from meerkat.model.dot import Author, Dot
 from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, PeerFault, Refused
 from meerkat.model.ids import Digest, NodeId
-from meerkat.model.limits import ENTRIES_PER_PART_MAX, MORSEL_BYTES_MAX, SIBLINGS_TOLD_MAX, VERSIONS_PER_PART_MAX
+from meerkat.model.limits import (
+    CHUNK_BYTES_MAX,
+    ENTRIES_PER_PART_MAX,
+    MORSEL_BYTES_MAX,
+    SIBLINGS_TOLD_MAX,
+    VERSIONS_PER_PART_MAX,
+)
 from meerkat.model.path import RelPath
 from meerkat.model.version import Entry, Kind, Version
-from meerkat.wire.convert_index import decode_query, encode_query
+from meerkat.wire.convert_index import decode_query, encode_query, entries_to_pb
 from meerkat.wire.v1 import pool_pb2 as pb
 
 ids = st.integers(0, 2**62 - 1)
@@ -194,3 +201,52 @@ def test_content_of_another_size_is_refused(size: int) -> None:
     )
     with pytest.raises(PeerFault, match="another size"):
         decode_query(encode_query(frame))
+
+
+MANY = tuple(
+    Entry(RelPath(f"folder/file {number:04}"), {Dot(Author(NodeId("a" * 32), 1), number + 1): Version(Kind.TOMBSTONE)})
+    for number in range(ENTRIES_PER_PART_MAX)
+)
+
+
+def test_a_packed_part_is_the_same_and_shorter() -> None:
+    """For whoever understands it; what gains nothing stays as it is."""
+    plain, packed = encode_query(EntriesPart(1, MANY)), encode_query(EntriesPart(1, MANY, packed=True))
+    assert len(packed) < len(plain) // 4
+    assert decode_query(packed) == decode_query(plain) == EntriesPart(1, MANY)
+    assert encode_query(EntriesPart(1, MANY[:1], packed=True)) == encode_query(EntriesPart(1, MANY[:1]))
+
+
+def zstd(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_content_size=True).compress(data)
+
+
+def without_size(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_content_size=False).compress(data)
+
+
+PART = entries_to_pb(MANY)
+BOMB = bytes(CHUNK_BYTES_MAX + 1)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pb.Part(packed=b"not zstd"),
+        pb.Part(packed=zstd(BOMB)),
+        pb.Part(packed=without_size(BOMB)),
+        pb.Part(packed=zstd(PART.SerializeToString()), entries=PART.entries[:1], authors=PART.authors),
+        pb.Part(packed=zstd(PART.SerializeToString()) + b"more"),
+        pb.Part(packed=zstd(PART.SerializeToString())[:-1]),
+        pb.Part(packed=zstd(pb.Part(packed=zstd(PART.SerializeToString())).SerializeToString())),
+        pb.Part(packed=zstd(b"\xff" * 100)),
+        pb.Part(
+            packed=zstd(pb.Part(entries=[*PART.entries, *PART.entries[:1]], authors=PART.authors).SerializeToString())
+        ),
+    ],
+    ids=["rubbish", "bomb", "bomb without a size", "open too", "more", "cut", "nested", "no part", "too many"],
+)
+def test_packed_parts_that_no_honest_peer_sends(part: pb.Part) -> None:
+    """Whatever is packed, its sender is at fault, and it is not unpacked beyond the bounds."""
+    with pytest.raises(PeerFault):
+        decode_query(pb.Query(id=1, part=part).SerializeToString())

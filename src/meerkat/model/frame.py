@@ -114,11 +114,13 @@ class EntriesPart:
 
     Attributes:
         morsels: bytes of very small files among them, by digest, not checked yet.
+        packed: it may travel compressed, for whoever gets it understands that.
     """
 
     id: int
     entries: tuple[Entry, ...]
     morsels: Mapping[Digest, bytes] = field(default_factory=dict)
+    packed: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

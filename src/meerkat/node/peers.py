@@ -50,6 +50,7 @@ from meerkat.wire.client import DialFailed
 log = logging.getLogger("meerkat.peers")
 
 RECOVERING = "recovering"
+PACKED = "packed"  # understands entries that come compressed
 
 
 @dataclass(slots=True)
@@ -295,7 +296,7 @@ class Peers:
 
     async def _greet(self, connection: Connection) -> Hello:
         books = self._books
-        features = (*((RECOVERING,) if books.recovering else ()), *self._doubles.features)
+        features = (PACKED, *((RECOVERING,) if books.recovering else ()), *self._doubles.features)
         await connection.link.send(
             Hello(
                 pool=self._registry.pool,
@@ -364,7 +365,12 @@ class Peers:
             for part in self._registry.all_parts(CONTROL_PART_BYTES_MAX):
                 await _send(connection, part)
         source = Source(
-            node, connection.index, dict(hello.context), dict(hello.floor), recovering=RECOVERING in hello.features
+            node,
+            connection.index,
+            dict(hello.context),
+            dict(hello.floor),
+            recovering=RECOVERING in hello.features,
+            packed=PACKED in hello.features,
         )
         if RECOVERING not in hello.features and self._books.contradict(hello.context, hello.fingerprint):
             log.error("%s and this node know the same writes and hold different ones: comparing everything", node)

@@ -64,6 +64,7 @@ class Source:
         remote: everything that it is known to have heard of.
         claimed: what is being pulled from it just now.
         silent: it left the last question unanswered.
+        packed: it understands entries that come compressed.
     """
 
     node: NodeId
@@ -76,6 +77,7 @@ class Source:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     doubted: bool = False
     silent: bool = False
+    packed: bool = False
 
 
 class Told:
@@ -367,7 +369,7 @@ class Puller:
             if self._books.recovering:
                 await source.pipe.send(Refused(ask.id, "not_ready", "this node is recovering its own index"))
                 return
-            answers = Pages(self._parts(ask))
+            answers = Pages(self._parts(ask, packed=source.packed))
             over = False
             try:
                 while not over:
@@ -392,7 +394,7 @@ class Puller:
         finally:
             await self._in_thread(answers.close)
 
-    def _parts(self, ask: AskEntries) -> Generator[Answer, None, None]:
+    def _parts(self, ask: AskEntries, *, packed: bool = False) -> Generator[Answer, None, None]:
         """In worker threads: the answer, all from one snapshot."""
         with self._books.snapshot() as view:
             floor = view.floor()
@@ -412,10 +414,10 @@ class Puller:
                     morsels |= riding
                     weight, room = weight + size, room - size
                 if len(batch) >= ENTRIES_PER_PART_MAX or weight >= ENTRIES_PART_BYTES_MAX:
-                    yield EntriesPart(ask.id, tuple(batch), morsels)
+                    yield EntriesPart(ask.id, tuple(batch), morsels, packed)
                     batch, morsels, weight = [], {}, 0
             if batch:
-                yield EntriesPart(ask.id, tuple(batch), morsels)
+                yield EntriesPart(ask.id, tuple(batch), morsels, packed)
             yield EntriesEnd(ask.id, view.context(), floor, ask.full, view.fingerprint())
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -241,10 +241,10 @@ def decompressed(packed: bytes) -> bytes:
         # The library trusts a size in the header over max_output_size, so the header is judged first.
         claimed = zstandard.frame_content_size(packed)
         if claimed > CHUNK_BYTES_MAX:
-            raise PeerFault(f"a piece that claims {claimed} bytes")
+            raise PeerFault(f"a zstd frame that claims {claimed} bytes")
         data = _decompressor().decompress(packed, max_output_size=CHUNK_BYTES_MAX, allow_extra_data=False)
     except (zstandard.ZstdError, ValueError) as fault:
         raise PeerFault(f"not zstd: {fault}") from None
     if len(data) > CHUNK_BYTES_MAX:
-        raise PeerFault("a piece that is larger than a chunk")
+        raise PeerFault("a zstd frame that is larger than a chunk")
     return data

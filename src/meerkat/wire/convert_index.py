@@ -12,6 +12,7 @@ from meerkat.model.dot import Author, Dot
 from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, PeerFault, Refused
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.limits import (
+    CHUNK_BYTES_MAX,
     ENTRIES_PER_PART_MAX,
     HIST_MARKS_MAX,
     MORSEL_BYTES_MAX,
@@ -23,6 +24,7 @@ from meerkat.model.limits import (
 )
 from meerkat.model.path import PathFault, parse_path
 from meerkat.model.version import MARK_BYTES, Entry, Kind, Siblings, Version, VersionFault
+from meerkat.wire.convert_carry import compressed, decompressed
 from meerkat.wire.convert_vector import (
     author_from_pb,
     author_to_pb,
@@ -53,7 +55,8 @@ def encode_query(frame: IndexFrame) -> bytes:
                 pb.Ask(context=vector_to_pb(frame.context), floor=vector_to_pb(frame.floor), full=frame.full)
             )
         case EntriesPart():
-            query.part.CopyFrom(entries_to_pb(frame.entries, frame.morsels))
+            part = entries_to_pb(frame.entries, frame.morsels)
+            query.part.CopyFrom(_packed(part) if frame.packed else part)
         case EntriesEnd():
             end = pb.End(context=vector_to_pb(frame.context), floor=vector_to_pb(frame.floor), full=frame.full)
             end.fingerprint = frame.fingerprint
@@ -78,7 +81,8 @@ def decode_query(data: bytes) -> IndexFrame | None:
             ask = query.ask
             return AskEntries(number, *bounds_from_pb(ask.context, ask.floor), ask.full)
         case "part":
-            return EntriesPart(number, entries_from_pb(query.part), _morsels_from_pb(query.part))
+            part = _unpacked(query.part)
+            return EntriesPart(number, entries_from_pb(part), _morsels_from_pb(part))
         case "end":
             end = query.end
             fingerprint = check_length("an index fingerprint", end.fingerprint, *FINGERPRINT_LENGTHS)
@@ -104,6 +108,26 @@ def entries_to_pb(entries: tuple[Entry, ...], morsels: Mapping[Digest, bytes] = 
             if version.digest in morsels and version.kind is Kind.FILE:
                 message.siblings[-1].content = morsels[version.digest]
     return part
+
+
+def _packed(part: pb.Part) -> pb.Part:
+    """The part compressed, where that saves something: paths are much like their neighbours, and what a tombstone
+    remembers of a moved file is what its new path says."""
+    plain = part.SerializeToString()
+    packed = compressed(plain) if len(plain) <= CHUNK_BYTES_MAX else None
+    return part if packed is None else pb.Part(packed=packed)
+
+
+def _unpacked(part: pb.Part) -> pb.Part:
+    """The part as it was before it was compressed, with bounds of its own: a few bytes may claim to be very many."""
+    if not part.packed:
+        return part
+    if part.entries or part.authors:
+        raise PeerFault("a part that is packed and open at once")
+    inner = parsed(pb.Part, decompressed(part.packed))
+    if inner.packed:
+        raise PeerFault("a packed part within a packed part")
+    return inner
 
 
 def _morsels_from_pb(part: pb.Part) -> dict[Digest, bytes]:

@@ -968,6 +968,9 @@ class Part(_message.Message):
 
     AUTHORS_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
+    PACKED_FIELD_NUMBER: _builtins.int
+    packed: _builtins.bytes
+    """a Part as one zstd frame, at most 1 MiB; then nothing else is here. For who says "packed" """
     @_builtins.property
     def authors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Author]: ...
     @_builtins.property
@@ -977,10 +980,11 @@ class Part(_message.Message):
         *,
         authors: _abc.Iterable[Global___Author] | None = ...,
         entries: _abc.Iterable[Global___Entry] | None = ...,
+        packed: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authors", b"authors", "entries", b"entries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authors", b"authors", "entries", b"entries", "packed", b"packed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
