@@ -37,11 +37,12 @@ def attended(
     floor: dict[Author, int] | None = None,
     *,
     recovering: bool = False,
+    packed: bool = False,
     room: int = 0,
 ) -> Tube[IndexFrame]:
     """A linked member of whom the test speaks the lines; its end of the stream."""
     mine, theirs = tube(ASKED, room)
-    source = Source(node_id(name), mine, dict(context or {}), dict(floor or {}), recovering)
+    source = Source(node_id(name), mine, dict(context or {}), dict(floor or {}), recovering, packed=packed)
     rooms.tasks.spawn(f"attend {name}", attending(rooms.puller.attend(source)))
     return theirs
 
@@ -311,6 +312,23 @@ def test_who_recovers_answers_nothing_and_learns_everything(tmp_path: Path) -> N
             assert [frame.full for frame in mine.sent if isinstance(frame, AskEntries)] == [True]
             assert len(await ada.living("a")) == 1
             assert end.arriving.empty(), "another that recovers is not asked"
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_entries_are_packed_for_who_understands_it(tmp_path: Path, packed: bool) -> None:
+    """And for nobody else, who would see nothing in them."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada:
+            ada.put("a", b"a")
+            await ada.scan()
+            end = attended(ada, "bob", packed=packed)
+            await end.send(AskEntries(1, {}, {}, full=False))
+            part = await end.next()
+            assert isinstance(part, EntriesPart)
+            assert part.packed == packed
 
     asyncio.run(play())
 
