@@ -299,22 +299,24 @@ def merge_everything(
 ) -> list[RelPath]:
     """R2 over the whole index: `theirs` is all that the sender has, in tree order; what it lacks counts as well."""
     mine = tx.context()
-    updates: list[tuple[RelPath, Siblings]] = []
-    faces: dict[RelPath, dict[Dot, tuple[Version, Version]]] = {}
-    for path, ours, other in _side_by_side(tx.entries(), theirs):
-        merged = merging.merge(ours, other, mine, context)
-        if dots_allowed and (dots := merging.two_faced(ours, other)):
-            faces[path] = dots
-        if merged != ours or path in faces:
-            updates.append((path, merged))
-    for path, merged in updates:
-        tx.put_siblings(path, merged)
-        if path in faces:
-            _tell_apart(tx, path, faces[path])
-        if dots_allowed:
-            retract(tx, path)
+    changed = []
+    both = _side_by_side(tx.entries(), theirs)
+    while batch := list(islice(both, LOOK_AHEAD_PATHS)):  # so that no memory grows with the folder
+        merged = [(path, ours, other, merging.merge(ours, other, mine, context)) for path, ours, other in batch]
+        updates = [
+            (path, result, faces)
+            for path, ours, other, result in merged
+            if (faces := merging.two_faced(ours, other) if dots_allowed else {}) or result != ours
+        ]
+        tx.look_ahead(path for path, _, _ in updates)
+        for path, result, faces in updates:
+            tx.put_siblings(path, result)
+            _tell_apart(tx, path, faces)
+            if dots_allowed:
+                retract(tx, path)
+        changed += [path for path, _, _ in updates]
     tx.join_context(context, floor)
-    return [path for path, _ in updates]
+    return changed
 
 
 def _tell_apart(tx: Tx, path: RelPath, faces: dict[Dot, tuple[Version, Version]]) -> None:
@@ -382,8 +384,22 @@ def settle(tx: Tx, paths: Iterable[RelPath], drop: Callable[[RelPath], bool]) ->
 
 def derive_pending(tx: Tx) -> None:
     """Derive anew which paths wait, from nothing but index and bases (other rules of ignoring, doubt)."""
-    for path in {entry.path for entry in tx.entries()} | {path for path, _ in tx.bases()}:
-        refresh(tx, path)
+    for batch in _batches(entry.path for entry in tx.entries()):
+        tx.look_ahead(batch)
+        for path in batch:
+            refresh(tx, path)
+    for batch in _batches(path for path, _ in tx.bases()):
+        tx.look_ahead(batch)
+        for path in batch:
+            if not tx.siblings(path):
+                refresh(tx, path)
+
+
+def _batches(paths: Iterable[RelPath]) -> Iterator[list[RelPath]]:
+    """The same, as many at a time as are read up together."""
+    waiting = iter(paths)
+    while batch := list(islice(waiting, LOOK_AHEAD_PATHS)):
+        yield batch
 
 
 def record_placed(tx: Tx, placed: Iterable[tuple[RelPath, Base | None]]) -> None:
