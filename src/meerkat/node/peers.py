@@ -41,16 +41,13 @@ from meerkat.node.doubles import CONNECT_ANEW, Doubles
 from meerkat.node.gossip import Gossip, Hearer
 from meerkat.node.hub import Hub
 from meerkat.node.ports import Connection
-from meerkat.node.pull import Puller, Source
+from meerkat.node.pull import PACKED, RECOVERING, Puller, source_of
 from meerkat.node.registry import Registry
 from meerkat.node.surroundings import Network
 from meerkat.node.tasks import Tasks, until, until_lost
 from meerkat.wire.client import DialFailed
 
 log = logging.getLogger("meerkat.peers")
-
-RECOVERING = "recovering"
-PACKED = "packed"  # understands entries that come compressed
 
 
 @dataclass(slots=True)
@@ -364,14 +361,7 @@ class Peers:
         if self._registry.digest() != hello.roster_digest:
             for part in self._registry.all_parts(CONTROL_PART_BYTES_MAX):
                 await _send(connection, part)
-        source = Source(
-            node,
-            connection.index,
-            dict(hello.context),
-            dict(hello.floor),
-            recovering=RECOVERING in hello.features,
-            packed=PACKED in hello.features,
-        )
+        source = source_of(connection.index, hello)
         if RECOVERING not in hello.features and self._books.contradict(hello.context, hello.fingerprint):
             log.error("%s and this node know the same writes and hold different ones: comparing everything", node)
             source.doubted = True

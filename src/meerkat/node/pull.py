@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from meerkat.core.pace import Pace
 from meerkat.model.dot import Author, Vector, beyond, dominates, joined
-from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, LinkLost, PeerFault, Refused
+from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, Hello, IndexFrame, LinkLost, PeerFault, Refused
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.limits import (
     ANSWER_VERSIONS_MAX,
@@ -55,6 +55,9 @@ T = TypeVar("T")
 
 Answer = EntriesPart | EntriesEnd | Refused
 
+RECOVERING = "recovering"
+PACKED = "packed"  # understands entries that come compressed
+
 
 @dataclass(slots=True)
 class Source:
@@ -78,6 +81,12 @@ class Source:
     doubted: bool = False
     silent: bool = False
     packed: bool = False
+
+
+def source_of(pipe: Pipe[IndexFrame], hello: Hello) -> Source:
+    """The member that has greeted, as a source."""
+    recovering, packed = RECOVERING in hello.features, PACKED in hello.features
+    return Source(hello.node, pipe, dict(hello.context), dict(hello.floor), recovering, packed=packed)
 
 
 class Told:
