@@ -24,7 +24,7 @@ from meerkat.model.dot import Author, Dot, Vector, knows
 from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart
 from meerkat.model.path import RelPath
 from meerkat.model.version import Base, Entry, Kind, Siblings
-from meerkat.node import ledger, opening, pull
+from meerkat.node import ledger, oblivion, opening, pull
 from meerkat.node.claims import Claims
 from meerkat.node.inward import Inward
 from meerkat.node.late import Late
@@ -250,7 +250,7 @@ def floor_not_raised(patches: pytest.MonkeyPatch) -> None:
                 ledger.refresh(tx, path)
         return (page[-1] if len(page) == limit else RelPath("")), count
 
-    patches.setattr(ledger, "forget_tombstones", forget_tombstones)
+    patches.setattr(oblivion, "forget_tombstones", forget_tombstones)
 
 
 def _covered(dot: Dot, vectors: Iterable[Vector]) -> bool:

@@ -15,10 +15,10 @@ from meerkat.core.plan import Place, Remove, Retouch, Settled, Step, plan
 from meerkat.core.resolve import is_copy
 from meerkat.core.resolve import view as outlook_of
 from meerkat.disk.scan import Sight
-from meerkat.model.dot import Author, Dot, Vector, knows
+from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import LOOK_AHEAD_PATHS
-from meerkat.model.path import ROOT, RelPath, ancestors, is_below, tree_key
+from meerkat.model.path import RelPath, ancestors, is_below, tree_key
 from meerkat.model.recipe import Recipe
 from meerkat.model.version import FOLDER, Base, Content, Entry, Kind, Siblings, Version
 from meerkat.node.opening import new_author
@@ -133,35 +133,6 @@ def record(tx: Tx, sights: Iterable[Sight], *, adopting: bool = False) -> list[R
 def _is_unheard(view: View, path: RelPath, siblings: Siblings, have: Base) -> bool:
     """True where nobody has ever written: then what is written of what was seen is all that there is, and settled."""
     return not siblings and not is_copy(path, have.content) and not view.has_living_below(path)
-
-
-def forget_tombstones(tx: Tx, after: RelPath, limit: int, covered: Sequence[Vector]) -> tuple[RelPath, int]:
-    """Forget the tombstones that one of the vectors covers, where nothing lives or waits, and raise the floor above
-    them in the same transaction (R2). Those beside something living stay: what they superseded may yet turn up (R6).
-
-    Returns:
-        where to go on ("": that was all), and how many tombstones were forgotten.
-    """
-    page = tx.dead(after, limit)
-    tx.look_ahead(page)
-    floor: dict[Author, int] = {}
-    count = 0
-    for path in page:
-        siblings = tx.siblings(path)
-        if any(version.living for version in siblings.values()) or tx.base(path) is not None or tx.is_held(path):
-            continue
-        kept = {dot: each for dot, each in siblings.items() if not any(knows(vector, dot) for vector in covered)}
-        step, _ = step_at(tx, path, kept)
-        if len(kept) == len(siblings) or not isinstance(step, Settled):
-            continue
-        for author, seq in siblings.keys() - kept.keys():
-            floor[author] = max(seq, floor.get(author, 0))
-            count += 1
-        tx.put_siblings(path, kept)
-        refresh(tx, path)
-    if count:
-        tx.join_context({}, floor)
-    return (page[-1] if len(page) == limit else ROOT), count
 
 
 def _still_held(tx: Tx, path: RelPath, have: Base | None) -> bool:

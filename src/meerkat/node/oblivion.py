@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from meerkat.core.plan import Settled
 from meerkat.core.retain import Mark, forgettable, marked
-from meerkat.model.dot import Author, Vector
+from meerkat.model.dot import Author, Vector, knows
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import (
     TOMBSTONE_AGE_S_MAX,
@@ -66,7 +67,7 @@ async def forget(books: Books, known: Sequence[Vector], now_s: float) -> int:
     while True:
 
         def turn(tx: Tx, after: RelPath = after) -> tuple[RelPath, int]:
-            return ledger.forget_tombstones(tx, after, TOMBSTONES_AT_ONCE, covered)
+            return forget_tombstones(tx, after, TOMBSTONES_AT_ONCE, covered)
 
         after, count = await books.write(turn)
         total += count
@@ -84,3 +85,32 @@ def _packed(marks: Sequence[Mark]) -> bytes:
 def _unpacked(packed: bytes | None) -> list[Mark]:
     rows = json.loads(packed) if packed else []
     return [(at, {Author(NodeId(node), epoch): seq for node, epoch, seq in context}) for at, context in rows]
+
+
+def forget_tombstones(tx: Tx, after: RelPath, limit: int, covered: Sequence[Vector]) -> tuple[RelPath, int]:
+    """Forget the tombstones that one of the vectors covers, where nothing lives or waits, and raise the floor above
+    them in the same transaction (R2). Those beside something living stay: what they superseded may yet turn up (R6).
+
+    Returns:
+        where to go on ("": that was all), and how many tombstones were forgotten.
+    """
+    page = tx.dead(after, limit)
+    tx.look_ahead(page)
+    floor: dict[Author, int] = {}
+    count = 0
+    for path in page:
+        siblings = tx.siblings(path)
+        if any(version.living for version in siblings.values()) or tx.base(path) is not None or tx.is_held(path):
+            continue
+        kept = {dot: each for dot, each in siblings.items() if not any(knows(vector, dot) for vector in covered)}
+        step, _ = ledger.step_at(tx, path, kept)
+        if len(kept) == len(siblings) or not isinstance(step, Settled):
+            continue
+        for author, seq in siblings.keys() - kept.keys():
+            floor[author] = max(seq, floor.get(author, 0))
+            count += 1
+        tx.put_siblings(path, kept)
+        ledger.refresh(tx, path)
+    if count:
+        tx.join_context({}, floor)
+    return (page[-1] if len(page) == limit else ROOT), count

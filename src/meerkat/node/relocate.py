@@ -24,7 +24,7 @@ from typing import TypeVar
 from meerkat.core.compare import differing
 from meerkat.disk import commit, platform
 from meerkat.disk.root import Root
-from meerkat.disk.scan import look, walk
+from meerkat.disk.scan import look, recognise, walk
 from meerkat.disk.trouble import GONE, blocked
 from meerkat.model.limits import MOVE_WAIT_S, MOVED_PATHS_MAX, RACY_WINDOW_NS
 from meerkat.model.path import MARKER, RelPath
@@ -114,8 +114,11 @@ class Relocator:
         try:
             for path, _ in differing(self._walked(old), view.bases(old)):
                 known = view.base(path)
-                seen = look(self._root, path, known).base if known is not None and known.racy else None
-                if known is None or seen is None or (seen.content, seen.stat) != (known.content, known.stat):
+                if known is None or not known.racy:
+                    return False
+                is_file = known.content.kind is Kind.FILE
+                seen = recognise(self._root, path, known) if is_file else look(self._root, path, known).base
+                if seen is None or (seen.content, seen.stat) != (known.content, known.stat):
                     return False
             return True
         except (Disagreement, PathBlocked):
