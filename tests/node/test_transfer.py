@@ -1,11 +1,13 @@
 """Content is assembled of what is here and what comes: resumed, and never wrong whatever a source sends."""
 
 import asyncio
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
-from node_rooms import Rooms, until
+from node_rooms import Rooms, path, until
 from scripted_sources import (
     DATA,
     LARGE,
@@ -222,3 +224,35 @@ def test_writers_are_likely_holders() -> None:
     one, other = NodeId("a" * 32), NodeId("b" * 32)
     dots = [Dot(Author(one, 1), 1), Dot(Author(one, 2), 1), Dot(Author(other, 1), 5)]
     assert sorted(likely_holders(dots)) == [one, other]
+
+
+def test_a_file_that_rotted_is_no_source(tmp_path: Path) -> None:
+    """It looks as it did and holds other bytes: what was copied from it is told by the whole, then chunk by chunk, and
+    only what is wrong is fetched."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path / "ada") as ada, Rooms(tmp_path / "bob", "bob") as bob:
+            ada.put("old", LARGE)
+            await ada.scan()
+            seen = os.stat(ada.folder / "old")
+            base = await ada.books.read(lambda view: view.base(path("old")))
+            with (ada.folder / "old").open("r+b") as file:
+                file.seek(len(LARGE) // 2)
+                file.write(b"rot")
+            os.utime(ada.folder / "old", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+            now = ada.root.lstat(path("old"))
+            assert base is not None
+            assert now is not None
+            rotten = replace(base, stat=now)  # as if nobody had written: not even the time of the change tells
+            await ada.books.write(lambda tx: tx.put_base(path("old"), rotten))
+            new = LARGE[: len(LARGE) // 4] + b"inserted" + LARGE[len(LARGE) // 4 :]
+            bob.put("large", new)
+            await bob.scan()
+            (version,) = await bob.living("large")
+            ada.carry(bob)
+            await until("a source", lambda: ada.asking._pipes)
+            await fetch_large(ada, version)
+            assert staged(ada, "l.1") == new
+            assert ada.hub.traffic.received < len(LARGE) // 2
+
+    asyncio.run(play())

@@ -10,14 +10,12 @@ import stat
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from blake3 import blake3
-
-from meerkat.disk import naming, platform
+from meerkat.disk import copying, naming, platform
 from meerkat.disk.root import Root, special_problem, stat_of
 from meerkat.disk.scan import digest_of
 from meerkat.disk.trouble import FULL, GONE, blocked, disk_full, free_bytes
 from meerkat.model.ids import Digest
-from meerkat.model.limits import DISK_READ_BYTES, STAGE_FSYNC_FILES_MAX, STAGE_NAME_CHARS_MAX
+from meerkat.model.limits import STAGE_FSYNC_FILES_MAX, STAGE_NAME_CHARS_MAX
 from meerkat.model.path import MARKER, RelPath
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import FOLDER, Base, Content, Kind, Stat, Version
@@ -148,31 +146,21 @@ class Stage:
             stands at `offset` is then of no use.
         """
         check_stage_name(name)
-        try:
-            reading = self._root.open_read(source)
-        except PathBlocked:
-            return False
-        try:
-            if stat_of(os.fstat(reading)) != source_base.stat:
-                return False
-            with self._opened(name, os.O_RDWR) as writing:
-                if length <= DISK_READ_BYTES:
-                    data = os.pread(reading, length, source_offset)
-                    if len(data) != length or blake3(data).digest() != digest:
-                        return False
-                    platform.write_all(writing, data, offset)
-                    return True
-                if platform.is_hole(reading, source_offset, length) and platform.write_hole(writing, offset, length):
-                    return _digest_between(writing, offset, length) == digest
-                if platform.copy_range(reading, source_offset, writing, offset, length) != length:
-                    return False
-                return _digest_between(writing, offset, length) == digest
-        except OSError as error:
-            if error.errno in FULL:
-                raise disk_full(name, length, self.handle) from error
-            return False  # a rotten source is one source less; the bytes come from a peer then
-        finally:
-            os.close(reading)
+        with self._trouble(name, length), self._opened(name, os.O_RDWR) as writing:
+            return copying.copy(self._root, source, source_base, source_offset, writing, offset, length, digest)
+
+    def copy_unchecked(
+        self, name: str, offset: int, source: RelPath, source_base: Base, source_offset: int, length: int
+    ) -> bool:
+        """Copy `length` bytes of a file of the shared folder that looks as `source_base` says, before and afterwards,
+        into a prepared file that has nothing there yet. Only `seal` tells whether they are the right ones.
+
+        Returns:
+            False: they are not to be had there; what stands at `offset` is then of no use.
+        """
+        check_stage_name(name)
+        with self._trouble(name, length), self._opened(name, os.O_RDWR) as writing:
+            return copying.copy_unchecked(self._root, source, source_base, source_offset, writing, offset, length)
 
     def seal(self, name: str, version: Version, *, trusted: bool = False) -> int:
         """Check size and digest of the whole file, give it the version's bits and times, and return its inode.
@@ -460,12 +448,3 @@ class _Opened:
 
 def _mismatch(name: str, text: str) -> PathBlocked:
     return PathBlocked(Problem(name, Reason.DIGEST_MISMATCH, text, "it is fetched again"))
-
-
-def _digest_between(handle: int, offset: int, length: int) -> bytes:
-    hasher = blake3()
-    end = offset + length
-    while offset < end and (data := os.pread(handle, min(DISK_READ_BYTES, end - offset), offset)):
-        hasher.update(data)
-        offset += len(data)
-    return hasher.digest()

@@ -185,6 +185,7 @@ CONTROL_CALLS_MAX = 64  # doors asking one node at once
 # --- the disk's hands
 STAGE_NAME_CHARS_MAX = 200  # leaves room for the suffix of a thing held aside
 STAGE_FSYNC_FILES_MAX = 8  # up to here one fsync per file, beyond it one syncfs for all
+COPY_STEP_BYTES = 4 * MIB  # copied between two looks for holes
 DISK_READ_BYTES = 1 * MIB  # one read() while hashing: the system call no longer shows in a profile
 LISTINGS_KEPT_MAX = 64  # folders whose names are remembered on a disk that folds names; people work in a few
 RACY_WINDOW_COARSE_NS = 2_000_000_000  # file systems that keep whole seconds (FAT: two)
