@@ -55,10 +55,24 @@ def test_slow_answers_halve_the_window() -> None:
     assert one.window == WINDOW_BYTES_MIN
 
 
+def test_who_gives_nothing_comes_last_until_it_does() -> None:
+    """One that was waited for in vain, and has given nothing before or since, holds nobody up again and again."""
+    one = source()
+    one.timed_out(100.0)
+    assert not one.is_awake(1e9)
+    one.prove(200.0)
+    assert one.is_awake(200.0)
+    one.timed_out(300.0)
+    assert one.is_awake(300.0 + CHUNK_PATIENCE_S_MAX)
+    one.timed_out(400.0)
+    assert not one.is_awake(1e9)
+
+
 def test_patience_grows_with_time_outs_and_ends_with_an_answer() -> None:
     """Who timed out comes last, is given longer the next time, and all is forgiven with an answer in time."""
     one = source()
     one.window = WINDOW_BYTES_MAX
+    one.prove(50.0)
     one.timed_out(100.0)
     assert (one.slow_until, one.patience, one.window) == (100 + CHUNK_TIMEOUT_S, 2 * CHUNK_TIMEOUT_S, WINDOW_BYTES_MIN)
     for _ in range(20):

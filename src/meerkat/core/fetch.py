@@ -262,8 +262,7 @@ class Fetch:
     def _arrive(self, node: NodeId, ask_id: int, piece: Piece, now: float) -> None:
         source = self._sources.get(node)
         if source is not None:
-            source.slow_until = min(source.slow_until, now)
-            source.freshen()
+            source.prove(now)
             ask = source.asks.get(ask_id)
             if ask is not None:
                 self._answer(source, ask, piece, now, arrived=True)
@@ -322,7 +321,7 @@ class Fetch:
         if item is not None and ask is not None and ask.node == node:
             self._answer(source, ask, piece, now, arrived=False)
             self._route(item, now)
-        source.slow_until = now + SPOILED_REST_S
+        source.slow_until = max(source.slow_until, now + SPOILED_REST_S)
         self._stirred = True
 
     def _answer(self, source: Source, ask: Ask, piece: Piece, now: float, *, arrived: bool) -> None:

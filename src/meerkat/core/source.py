@@ -39,6 +39,7 @@ class Source:
         slow_until: it comes last until then.
         dry_until: nothing is asked of it until then.
         backlog: what should go to this source.
+        proven: it has given something since it was waited for in vain.
         poor: objects of which it lacked something: it is asked for more of them where nobody else has them, or where it
             is pointed to.
     """
@@ -53,6 +54,7 @@ class Source:
         "node",
         "patience",
         "poor",
+        "proven",
         "slow_until",
         "urgent",
         "window",
@@ -70,6 +72,7 @@ class Source:
         self.dry_until = float("-inf")
         self.dry_s = DRY_MIN_S
         self.backlog = Backlog(rng)
+        self.proven = False
         self.poor: set[Digest] = set()
 
     @property
@@ -107,10 +110,18 @@ class Source:
         self.poor.add(content)
 
     def timed_out(self, now: float) -> None:
-        """An ask was waited for in vain: others first, for as long as was waited, and more patience next time."""
-        self.slow_until = now + self.patience
+        """An ask was waited for in vain: others first, for as long as was waited, and more patience next time. One that
+        has never given anything, or nothing since it was waited for before, comes last until it does."""
+        self.slow_until = now + self.patience if self.proven else float("inf")
+        self.proven = False
         self.patience = min(self.patience * 2, CHUNK_PATIENCE_S_MAX)
         self.window = WINDOW_BYTES_MIN
+
+    def prove(self, now: float) -> None:
+        """It gave something."""
+        self.proven = True
+        self.slow_until = min(self.slow_until, now)
+        self.freshen()
 
     def freshen(self) -> None:
         """It gave something, or has more than before: worth asking at once."""
