@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from unittest.mock import patch
@@ -9,6 +10,7 @@ from unittest.mock import patch
 import pytest
 from node_rooms import WITHIN_S, Rooms, file_version, path, until
 
+from meerkat.core.plan import Settled
 from meerkat.disk.root import Root
 from meerkat.disk.scan import Recall, Sight
 from meerkat.disk.scan import look_unless_large as look_at
@@ -152,6 +154,29 @@ def test_ignoring_never_deletes(tmp_path: Path) -> None:
         await followed(ada, "a.o", "b.o", "new.o")
         assert ada.books.context == before, "nothing was told"
         assert [each.content for each in await ada.living("a.o")] == [file_version(b"object").content]
+
+    run(tmp_path, scene)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_is_ignored_goes_with_the_shared_folder_that_it_was_in(tmp_path: Path, heard: bool) -> None:
+    """Left living, it would bring the folder back."""
+
+    async def scene(ada: Rooms) -> None:
+        ada.put("f/c.o", b"object")
+        ada.put("f/g/d.o", b"object too")
+        ada.put("kept/e.o", b"object")
+        await ada.scan()
+        (ada.folder / MARKER / "ignore").write_text("*.o\n")
+        ada.rules.read()
+        shutil.rmtree(ada.folder / "f")
+        (ada.folder / "kept/e.o").unlink()
+        if heard:
+            await followed(ada, "f", "f/c.o", "f/g", "f/g/d.o", "kept/e.o")
+        await ada.scan()
+        assert [await ada.living(each) for each in ("f", "f/c.o", "f/g", "f/g/d.o")] == [[], [], [], []]
+        assert await ada.living("kept/e.o")
+        assert {type((await ada.job(each)).step) for each in ("f", "f/g", "f/c.o")} == {Settled}, "it stays away"
 
     run(tmp_path, scene)
 

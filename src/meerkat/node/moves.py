@@ -185,8 +185,7 @@ class Moves:
             return [], [], False
         while now is not None and then is not None and len(moved) + len(left) < MOVED_PATHS_MAX:
             at, was = tree_key(RelPath(now[0][len(new) :])), tree_key(RelPath(then[0][len(old) :]))
-            told = at == was and not self._scope.ignored(then[0])  # ignoring never deletes
-            base = self._as_it_was(now[0], now[1], then[1]) if told else None
+            base = self._as_it_was(now[0], now[1], then[1]) if at == was else None
             if base is not None:
                 moved.append(Moved(then[0], now[0], base))
             else:

@@ -283,7 +283,7 @@ class Outward:
         with self._books.snapshot() as view:
             for path, size in differing(walked(), view.bases(under)):
                 # ignoring never deletes: what has a base and is ignored now is passed over, there or not
-                if any(path == each or is_below(path, each) for each in unseen) or self._rules.ignored(path):
+                if any(path == each or is_below(path, each) for each in unseen) or self._scope.kept_out(path):
                     continue
                 batch.append(path)
                 weight += size
@@ -341,7 +341,7 @@ class Outward:
             if any(sight.base is None for sight in sights):
                 self._ensure_marker()
                 await self._rules.keep()  # whoever takes off their disk what they do not want there says so just before
-                sights = [sight for sight in sights if sight.base is not None or not self._rules.ignored(sight.path)]
+                sights = await self._in_thread(partial(self._scope.shared, sights))
             if not judged and not adopting:
                 sights = await self._sifted(dict(known), sights)
             self._holds.seen(sight.path for sight in sights if sight.base is not None)

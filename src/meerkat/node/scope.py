@@ -11,7 +11,7 @@ from functools import partial
 
 from meerkat.core.ignore import IGNORE_FILE
 from meerkat.disk.root import Root, stat_of
-from meerkat.disk.scan import Unseen, walk
+from meerkat.disk.scan import Sight, Unseen, walk
 from meerkat.model.limits import LOOK_AHEAD_PATHS, SCAN_BATCH_PATHS_MAX
 from meerkat.model.path import ROOT, RelPath, ancestors, is_below, name, parent, tree_key
 from meerkat.model.problem import PathBlocked, Problem, Reason
@@ -186,6 +186,21 @@ class Scope:
                 self.call_soon(partial(self._hub.trouble, each, inward=False))
             else:
                 yield each
+
+    def shared(self, sights: list[Sight]) -> list[Sight]:
+        """In a worker thread: without what has gone and was kept out."""
+        return [sight for sight in sights if sight.base is not None or not self.kept_out(sight.path)]
+
+    def kept_out(self, path: RelPath) -> bool:
+        """In a worker thread: it is ignored, and nothing is told of it, not that it has gone either; unless it went
+        with a folder that is shared, which would have to come back for it (R13)."""
+        if not self._rules.ignored(path):
+            return False
+        above = next((each for each in ancestors(path) if not self._rules.ignored(each)), ROOT)
+        try:
+            return self._root.lstat(above) is not None
+        except PathBlocked:
+            return True
 
     def ignored(self, path: RelPath) -> bool:
         """What is at the path is not shared from here."""
