@@ -317,14 +317,35 @@ def test_beside_is_taken(node: Node) -> None:
 
 
 def test_a_folder_of_a_person_is_never_dropped(node: Node) -> None:
-    """It came out, and neither its place nor a name beside it is free: it is kept in the stage, whatever is cleaned."""
+    """It came out, and neither its place nor a name beside it is free: what is in it is kept in the trash."""
     place_cut_off(node, "old", "exchanged", {"looked": make_folder})
     save(node.folder, "later")
     (node.folder / copy_path(F, FOLDER)).mkdir()
     node.heal()
     clean_stage(node.stage, node.trash, index_lost=False, wanted=lambda: False)
-    inside = list((node.folder / ".meerkat" / "stage").rglob("inside"))
-    assert [each.read_text() for each in inside] == ["edit"]
+    assert [(kept.path, kept.size) for kept in node.trash.entries()] == [("f/inside", len("edit"))]
+    assert node.texts() == {"later", "edit"}
+    assert node.stage.names() == []
+
+
+@pytest.mark.parametrize("index_lost", [False, True])
+def test_a_folder_that_came_out_full_is_in_nobodys_way(node: Node, index_lost: bool) -> None:
+    """No intent speaks of it any more: what a person has put into it is in the trash, and the next folder that is made
+    for the path can have the name."""
+    name = f"folder.{'d' * 12}"
+    made = Version(Kind.FOLDER, mode=0o755)
+    node.stage.make_folder(name, made)
+    place = node.folder / ".meerkat" / "stage" / name
+    (place / "below" / "empty").mkdir(parents=True)
+    (place / "below" / "one").write_text("edit")
+    (place / "below" / "link").symlink_to("elsewhere")
+    (place / os.fsdecode(b"not \xff text")).write_text("edit too")
+    clean_stage(node.stage, node.trash, index_lost=index_lost, wanted=lambda: False)
+    assert node.stage.names() == []
+    assert node.texts() == {"edit", "edit too"}
+    kept = {each.path for each in node.trash.entries()}
+    assert {f"{name}/below/one", f"{name}/below/link"} < kept
+    node.stage.make_folder(name, made)
 
 
 def test_an_old_folder_just_goes(node: Node) -> None:

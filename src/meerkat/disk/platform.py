@@ -198,6 +198,30 @@ def finish_exchange(src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
     return False
 
 
+def take_apart(folder: int, name: str) -> list[tuple[str, str]]:
+    """Move everything that the folder `name` in an open folder holds beside it, under free names, and remove it.
+
+    Returns:
+        each thing's new name, and where it was in the folder.
+
+    Raises:
+        OSError: a folder in it cannot be opened; what was moved by then stays moved.
+    """
+    out: list[tuple[str, str]] = []
+    for above, folders, others, handle in os.fwalk(name, topdown=False, dir_fd=folder):
+        for last in sorted([*folders, *others]):
+            if stat.S_ISDIR(os.stat(last, dir_fd=handle, follow_symlinks=False).st_mode):
+                os.rmdir(last, dir_fd=handle)
+                continue
+            number = len(out)
+            while exists(folder, free := f"{name}.{number}"):
+                number += 1
+            rename_noreplace(handle, last, folder, free)
+            out.append((free, f"{above}/{last}".removeprefix(f"{name}/")))
+    os.rmdir(name, dir_fd=folder)
+    return out
+
+
 def open_beneath(folder: int, path: str, flags: int) -> int:
     """Open `path`, relative to `folder`, without following any symlink and without leaving `folder` or its mount.
 

@@ -371,6 +371,12 @@ class Stage:
                     raise
                 os.rmdir(name, dir_fd=self.handle)
 
+    def take_apart(self, name: str) -> list[tuple[str, str]]:
+        """Give everything in a staged folder a stage name of its own, and remove the folder (see `platform`)."""
+        check_stage_name(name)
+        with self._trouble(name, 0):
+            return platform.take_apart(self.handle, name)
+
     def is_empty(self, name: str) -> bool:
         """True for a staged folder that holds nothing."""
         check_stage_name(name)

@@ -18,7 +18,7 @@ from meerkat.disk import commit
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
-from meerkat.model.path import RelPath
+from meerkat.model.path import PathFault, RelPath, parse_path
 from meerkat.model.problem import PathBlocked, Problem
 from meerkat.model.version import Base, Content, Kind, Stat, Version
 from meerkat.node.ports import Intent, Tx, View
@@ -236,9 +236,7 @@ def _put_beside(root: Root, stage: Stage, trash: Trash, intent: Intent, name: st
     if commit.put_back(root, stage, name, copy_path(intent.path, content)):
         return
     if content.kind is Kind.FOLDER:
-        aside = f"{name}.folder"
-        stage.rename(name, aside)
-        log.error("a folder that stood at %s is kept in .meerkat/stage/%s", intent.path, aside)
+        _take_apart(stage, trash, name, intent.path)
     else:
         trash.keep(stage, name, intent.path, content)
 
@@ -279,8 +277,10 @@ def clean_stage(
             verified = partial is not None and content.kind is Kind.FILE and content.ident.hex()[:40] == partial[1]
             # A link says nothing of who made it: without intents it may be one that an exchange brought out.
             made = content.kind is Kind.SYMLINK and name.startswith("link.") and not index_lost
-            if verified or content.kind is Kind.FOLDER or made:
+            if verified or made:
                 stage.drop(name)
+            elif content.kind is Kind.FOLDER:
+                _take_apart(stage, trash, name, RelPath(name))
             else:
                 _to_trash(stage, trash, name, RelPath(name))
         except PathBlocked as error:
@@ -304,6 +304,17 @@ def drop_leftovers(stage: Stage, view: View) -> bool:
             except PathBlocked as error:
                 log.warning("%s stays in the stage: %s", name, error)
     return True
+
+
+def _take_apart(stage: Stage, trash: Trash, name: str, path: RelPath) -> None:
+    """A folder that came out of `path`: what a person has put into it goes to the trash, thing by thing."""
+    for each, inside in stage.take_apart(name):
+        try:
+            _to_trash(stage, trash, each, parse_path(f"{path}/{inside}"))
+        except PathFault:
+            _to_trash(stage, trash, each, RelPath(f"{path}/{each}"))  # under a name that can be written down
+        except PathBlocked as error:
+            log.warning("%s stays in the stage: %s", each, error)
 
 
 def _to_trash(stage: Stage, trash: Trash, name: str, path: RelPath) -> None:
