@@ -123,8 +123,9 @@ def test_a_folder_in_a_folder_that_nobody_has_heard_of(tmp_path: Path) -> None:
     run(tmp_path, scene)
 
 
-def test_a_renamed_file_is_told_at_once_and_cut_as_it_was(tmp_path: Path) -> None:
-    """Its recipe is the known one, whatever a new cut would have made of it."""
+@pytest.mark.parametrize("late", [True, False], ids=["old name still hot", "both quiet"])
+def test_a_renamed_file_is_told_at_once_and_cut_as_it_was(tmp_path: Path, late: bool) -> None:
+    """Its recipe is the known one, whatever a new cut would make of it; the old name need not be quiet for that."""
 
     async def scene(ada: Rooms) -> None:
         ada.put("one.bin", os.urandom(SINGLE_CHUNK_BYTES_MAX + 1))
@@ -132,7 +133,9 @@ def test_a_renamed_file_is_told_at_once_and_cut_as_it_was(tmp_path: Path) -> Non
         (before,) = await ada.living("one.bin")
         os.rename(ada.folder / "one.bin", ada.folder / "sub.bin")
         generation = ada.books.generation
-        await ada.outward._take_in_due([path("one.bin"), path("sub.bin")])
+        if late:
+            ada.outward.heard(Touched(path("one.bin"), closed=True))
+        await ada.outward._take_in_due([path("sub.bin")] if late else [path("one.bin"), path("sub.bin")])
         assert ada.books.generation == generation + 1
         (after,) = await ada.living("sub.bin")
         assert (after.digest, after.recipe) == (before.digest, before.recipe)

@@ -110,6 +110,10 @@ class Settle:
         if item is not None:
             self._schedule(path, item)
 
+    def waiting(self) -> list[RelPath]:
+        """What was touched and has not come due yet."""
+        return list(self._waiting)
+
     def calm(self, path: RelPath) -> None:
         """The look at `path` found nothing new (our own echo, a mere read): it does not count as heat."""
         taken = self._taken.get(path)

@@ -86,6 +86,10 @@ class Holds:
     def gathering(self) -> bool:
         return bool(self._gathering.paths) or self._gathering.running
 
+    def gathered(self) -> list[RelPath]:
+        """What is gone and was not judged yet."""
+        return list(self._gathering.paths)
+
     def due_at(self) -> float | None:
         return self._gathering.due_at()
 

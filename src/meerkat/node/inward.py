@@ -249,6 +249,8 @@ class Inward:
         # Of several steps for one path the last one knows most; each answer comes in the order of the tree.
         planned = list({job.path: job for job in self._planned}.values())
         self._planned.clear()
+        paths += [job.path for job in planned if _may_be_here(job)]  # may have been moved here since: read anew
+        planned = [job for job in planned if not _may_be_here(job)]
         if not paths:
             return planned
         return planned + await self._books.read(lambda view: ledger.jobs_at(view, sorted(paths, key=tree_key)))
@@ -474,7 +476,5 @@ class Inward:
 
 def _may_be_here(job: Job) -> bool:
     """It comes to a free place and is worth the question whether it stands elsewhere on this disk."""
-    if not isinstance(job.step, Place) or job.base is not None:
-        return False
-    version = job.step.version
-    return version.kind is Kind.FOLDER or (version.kind is Kind.FILE and version.size > SINGLE_CHUNK_BYTES_MAX)
+    version = job.step.version if isinstance(job.step, Place) and job.base is None else None
+    return version is not None and (version.kind is Kind.FOLDER or version.size > SINGLE_CHUNK_BYTES_MAX)

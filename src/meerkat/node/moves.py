@@ -78,11 +78,16 @@ class Moves:
         self._threads = threads
         self._ensure_marker = ensure_marker
 
-    async def take_in(self, due: Sequence[RelPath]) -> list[Told]:
-        """Record what of the touched paths has moved from one of them to another."""
-        if len(due) < 2 or self._root.naming.folds:
+    async def take_in(self, due: Sequence[RelPath], later: Sequence[RelPath] = ()) -> list[Told]:
+        """Record what has moved to one of the touched paths from another.
+
+        Args:
+            later: what was touched as well and is not quiet yet, or is known to be gone. A name that was given a moment
+                ago counts as hot, and is heard later than the one that takes its place.
+        """
+        if not due or self._root.naming.folds:
             return []
-        folders, files = await self._here(partial(self._recognised, due))
+        folders, files = await self._here(partial(self._recognised, due, later[:SCAN_BATCH_PATHS_MAX]))
         told = [each for old, new in folders if (each := await self._take_in_folder(old, new)) is not None]
         if files:
             told += await self._take_in_files(files)
@@ -122,7 +127,7 @@ class Moves:
             self._claims.free(claimed)
 
     def _recognised(
-        self, due: Sequence[RelPath], view: View
+        self, due: Sequence[RelPath], later: Sequence[RelPath], view: View
     ) -> tuple[list[tuple[RelPath, RelPath]], list[tuple[RelPath, RelPath]]]:
         """In a worker thread: folders and files, from where to where, by their inodes."""
         known: dict[RelPath, Base] = {}
@@ -130,13 +135,16 @@ class Moves:
             batch = due[at : at + LOOK_AHEAD_PATHS]
             view.look_ahead(batch)
             known.update((path, base) for path in batch if path and (base := view.base(path)) is not None)
+        new = [path for path in due if path and path not in known]
+        if new:
+            known.update((path, base) for path in later if path and (base := view.base(path)) is not None)
         gone: dict[int, RelPath] = {}
-        for path, base in known.items() if len(known) < len(due) else ():
+        for path, base in known.items() if new else ():
             if base.content.kind is not Kind.SYMLINK and not self._scope.ignored(path) and self._lstat(path) is None:
                 gone[base.stat.inode] = path
         folders: list[tuple[RelPath, RelPath]] = []
         files: list[tuple[RelPath, RelPath]] = []
-        for path in sorted((path for path in due if path and path not in known), key=tree_key) if gone else ():
+        for path in sorted(new, key=tree_key) if gone else ():
             seen = self._lstat(path)
             old = gone.get(seen.inode) if seen is not None else None
             if seen is None or old is None or known[old].stat.kind is not seen.kind:

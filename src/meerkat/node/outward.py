@@ -178,7 +178,7 @@ class Outward:
         busy = self._claims.at_or_below(wanted)  # before the snapshot: what is recorded in between is in that
         arrived = self._arrived.intersection(due)
         self._arrived -= arrived
-        for told in await self._moves.take_in(wanted):
+        for told in await self._moves.take_in(wanted, [*self._settle.waiting(), *self._holds.gathered()]):
             self._holds.seen(told.written)
             wanted += told.left
             if told.whole:
