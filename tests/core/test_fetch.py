@@ -691,3 +691,18 @@ def test_nobody_is_sent_round_and_round() -> None:
         play.do(PiecesPointed(ask.node, ask_id, ((piece(0), B if ask.node == A else A),)))
     assert play.asks == {}
     assert play.stuck == pieces(1)
+
+
+def test_who_never_answers_gives_up_all_at_once() -> None:
+    """Several questions are under way to one that is silent: after one time-out none of them waits for another."""
+    play = Play(A, B)
+    play.do(wanted(pieces(64), urgent=False))
+    play.do(wanted(pieces(8, of=1), urgent=True))
+    assert len([ask for ask in play.asks.values() if ask.node == B]) > 1
+    while mine := [ask for ask in play.asks.values() if ask.node == A]:
+        play.answer(mine[0])
+    assert play.asked(B)
+    play.do(Tick(), at=CHUNK_TIMEOUT_S)
+    assert play.asked(B) == []
+    assert play.finish().keys() == {A}
+    assert len(play.fetch) == 0

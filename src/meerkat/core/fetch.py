@@ -374,9 +374,9 @@ class Fetch:
             source = self._sources[node]
             if ask_id == 0:
                 continue
-            ask = source.asks[ask_id]
-            self._cancel(ask)
-            self._requeue(ask)
+            for ask in [each for each in source.asks.values() if each.id == ask_id or not source.proven]:
+                self._cancel(ask)  # all at once of who has never answered: patience doubles, and they would wait on
+                self._requeue(ask)
             for item in source.backlog.drain():
                 self._ready.push(item)
             source.timed_out(now)

@@ -1,7 +1,7 @@
 """Files assembled in the stage, of what this disk has already and of pieces from members.
 
-What comes from a member is checked before it is laid down, and the whole before it leaves (G9); what is copied from this
-disk's own files is checked with the whole. A large file is never held in memory, only a window of its chunks.
+What comes from a member is checked before it is laid down, and the whole before it leaves (G9); what is copied from
+this disk's own files is checked with the whole. A large file is never held in memory, only a window of its chunks.
 """
 
 import asyncio
