@@ -24,14 +24,14 @@ AXIS, P50 = "size", "p50 ms"
 def growth(options: Options) -> list[Line]:
     """What more files, more bytes and more nodes cost, a pool for each step."""
     found = []
-    for who in (MEERKAT, RSYNC):
-        if not takes_part(who, options):
-            continue
-        for count in (options.count(count) for count in FILES):
-            line = Line(FILES_WORK, f"{count:,} files of 4 KiB", who, figures={AXIS: count})
+    who = [each for each in (MEERKAT, RSYNC) if takes_part(each, options)]
+    for count in (options.count(count) for count in FILES):
+        for each in who:
+            line = Line(FILES_WORK, f"{count:,} files of 4 KiB", each, figures={AXIS: count})
             found.append(_repeat(line, 2, options, lambda it, count=count: _many(it, count)))  # type: ignore[misc]
-        for size in (options.bytes(size) for size in BYTES):
-            line = Line(BYTES_WORK, f"one file of {size_text(size)}", who, figures={AXIS: size})
+    for size in (options.bytes(size) for size in BYTES):
+        for each in who:
+            line = Line(BYTES_WORK, f"one file of {size_text(size)}", each, figures={AXIS: size})
             found.append(_repeat(line, 2, options, lambda it, size=size: _one(it, size)))  # type: ignore[misc]
     for nodes in NODES:
         found.append(_with_nodes(nodes, options))
