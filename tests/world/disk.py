@@ -20,7 +20,9 @@ from typing import Any
 from world.loop import LIFE, Died, Life
 
 from meerkat.disk import commit, platform, stage, trash
+from meerkat.disk.root import Root
 from meerkat.model.path import MARKER, RelPath
+from meerkat.model.version import Base
 from meerkat.store import connection as store_connection
 from meerkat.store.errors import IndexUnavailable
 
@@ -137,6 +139,7 @@ class Door:
         self._patch(platform, "_renameat2", self._renameat2)
         self._patch(platform, "exchange", self._exchange)
         self._patch(platform, "sync_file_system", self._sync_file_system)
+        self._patch(commit, "remove_folder", self._remove_folder)
         self._patch(store_connection.Connection, "commit", _commit_through(self, store_connection.Connection.commit))
 
     def _patch(self, owner: Any, name: str, value: Any) -> None:
@@ -193,6 +196,12 @@ class Door:
             real(src_dir, src, dst_dir, dst)
         finally:
             self._exchanging = None
+
+    def _remove_folder(self, root: Root, path: RelPath, expected: Base) -> Any:
+        life = LIFE.get()
+        if life is not None and not life.dead:
+            self._between(life, str(self._folder_of(life) / path))  # empty, as far as the node has looked
+        return self._original(commit, "remove_folder")(root, path, expected)
 
     def _sync_file_system(self, handle: int) -> None:
         life = self.point("syncfs", before=True)

@@ -12,6 +12,7 @@ from e2e.torture import value_of, value_of_link
 from e2e.tree import Reader, Tree, differences
 from world.place import Place
 
+from meerkat.model.limits import HIST_MARKS_MAX
 from meerkat.model.path import MARKER, RelPath
 from meerkat.model.problem import Reason
 from meerkat.model.version import Kind
@@ -80,7 +81,13 @@ class Oracle:
             for name, tree in trees.items()
         }
         told.extend(f"G1: {line}" for line in differences(hoped)[:10])
-        if left is not None and alone is not None and not self._world.accidents and not self._world.refusals:
+        # Who works alone and loses its index brings back what it had deleted; what others lose is all with the one,
+        # but where little is remembered of what was superseded, they may make copies of it.
+        unsure, forgetting = self._world.unsure_of, self._world.weather.marks < HIST_MARKS_MAX
+        sure = (
+            alone is not None and alone.name not in unsure and not (unsure and forgetting) and not self._world.refusals
+        )
+        if left is not None and sure and not self._hopeless and not self._world.refusals:
             told.extend(f"lonely: {line}" for line in differences({"left": left, **trees})[:10])
         in_trees: set[str] = set()
         in_trashes: set[str] = set()

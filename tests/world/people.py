@@ -39,7 +39,7 @@ class Worker(Person):
         self._seed = seed
         self._now_ns = now_ns
         self._handles: list[int] = []
-        self._dances.extend([(4, self.open_for_later), (5, self.write_late)])
+        self._dances.extend([(4, self.open_for_later), (5, self.write_late), (5, self.remove_folder)])
 
     def perform(self, key: str, at: RelPath | None = None) -> list[RelPath]:
         """Do the act of that name (to the thing at that path, if one is said); the paths that look otherwise now."""

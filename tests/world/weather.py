@@ -69,22 +69,24 @@ class Weather:
     def hard(cls, seed: int) -> "Weather":
         """One short round in which everything happens, for finding planted mistakes soon."""
         dice = random.Random(f"{seed}/hard")
+        accidents = dice.random() < 0.4
+        forgetful = dice.random() < 0.5 and not accidents
         return cls(
             nodes=3,
             rounds=1,
             seconds=5.0,
             pace_s=0.12,
             fate_s=0.4,
-            lonely=dice.random() < 0.2,
+            lonely=dice.random() < (0.5 if accidents or forgetful else 0.1),  # then it is known what has to be left
             interlude=0.05,
             lost=0.05,
             power=dice.random() < 0.5,
-            refusals=False,
+            refusals=dice.random() < 0.25,
             crashes=True,
             fallback=False,
             doubling=0.1,
             tight=True,
-            accidents=(accidents := dice.random() < 0.3),
-            forgetful=dice.random() < 0.5 and not accidents,
+            accidents=accidents,
+            forgetful=forgetful,
             marks=dice.choice((HIST_MARKS_MAX, 3)),
         )

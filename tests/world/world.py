@@ -81,8 +81,10 @@ class World:
         self.fates = Fates(self)
         self.accidents = 0
         self.refusals = 0
+        self.unsure_of: set[str] = set()  # who has lost an index in this round
         self._years_s = 0.0
         self.power_due: set[Life] = set()
+        self._in_hand: set[Life] = set()  # doomed to die in a commit that a person has come into
         self._asked: set[asyncio.Task[None]] = set()
 
     # ---- running
@@ -290,8 +292,11 @@ class World:
             (meta / name).unlink(missing_ok=True)
         index = place.saved
         if self.mad and self.weather.accidents and self.dice.random() < 0.5:
-            index = place.backup if self.dice.random() < 0.5 else {}
+            # An index put back from within one run is not told from the present one: then nobody knows that there was
+            # an intent, and the bytes that came out pass for a half download. Not for those who die of that, then.
+            index = place.backup if self.dice.random() < 0.5 and life not in self._in_hand else {}
             self.accidents += 1
+            self.unsure_of.add(place.name)
             self.chronicle.note(f"fate {place.name} has {'an older' if index else 'no'} index now")
             if not index:
                 (meta / "index.db").unlink(missing_ok=True)
@@ -381,6 +386,7 @@ class World:
 
     async def _madness(self, alone: Place | None) -> None:
         self.mad = True
+        self.unsure_of.clear()
         self._interludes = 0
         ends = self.loop.time() + self.weather.seconds
         self._alone = alone
@@ -437,16 +443,26 @@ class World:
     def _between(self, life: Life, full: str) -> None:
         """The node has looked at a path and is about to change it: that is when somebody writes there."""
         inside = os.path.relpath(full, self._folder_of(life))
-        if not self.mad or inside.startswith((MARKER, "..")) or self.dice.random() >= 4 * self.weather.interlude:
+        # That a folder is about to go is rare enough: whatever comes to it then is worth more than other interludes.
+        folder = os.path.isdir(full) and not os.path.islink(full)
+        if not self.mad or inside.startswith((MARKER, "..")):
+            return
+        if self.dice.random() >= self.weather.interlude * (15 if folder else 4):
             return
         place = next((each for each in self.places if each.life is life), None)
-        if place is None or self._alone not in (None, place) or self._interludes >= INTERLUDES_MAX:
+        if place is None or self._alone not in (None, place):
+            return
+        if self._interludes >= INTERLUDES_MAX and not folder:
             return
         token = LIFE.set(None)
         try:
             self._interludes += 1
             self.chronicle.note(f"at {life} {life.steps}: just before {inside} is changed")
             self._act(place, RelPath(inside))
+            if self.weather.crashes and not life.doomed_at and self.dice.random() < 0.25:
+                life.doomed_at = life.steps + 1 + self.dice.randrange(12)  # with a person's bytes in its hands
+                self._in_hand.add(life)
+                self.chronicle.note(f"fate {life} is doomed at {life.doomed_at}")
         finally:
             LIFE.reset(token)
 
