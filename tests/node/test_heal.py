@@ -22,7 +22,7 @@ from meerkat.model.path import ROOT, RelPath
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import FOLDER, Base, Content, Kind, Version
 from meerkat.node import heal
-from meerkat.node.heal import clean_stage, drop_leftovers, heal_at, heal_intents, run_after
+from meerkat.node.heal import clean_stage, drop_leftovers, heal_at, heal_intents, out_name, run_after
 from meerkat.node.ports import Intent
 from meerkat.store.index import Index
 from meerkat.store.transaction import Transaction
@@ -591,6 +591,45 @@ def test_the_stage_after_a_lost_index(node: Node) -> None:
     assert node.texts() == {"came out", "half"}
     links = [kept.content for kept in node.trash.entries() if kept.content.kind is Kind.SYMLINK]
     assert links == [Content(Kind.SYMLINK, b"elsewhere")]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_came_out_is_no_download_to_an_index_that_knows_no_commit(node: Node, wanted: bool) -> None:
+    """An index that was put back from within one run has no intent and is not told from the present one."""
+    node.stage.write_small(out_name(NAME), b"what a person wrote", version("what a person wrote"))
+    node.stage.make_link(out_name(f"link.{'c' * 12}"), Version(Kind.SYMLINK, target="theirs"))
+    with node.index.write() as tx:
+        assert drop_leftovers(node.stage, tx)
+    clean_stage(node.stage, node.trash, index_lost=False, wanted=lambda: wanted)
+    assert node.stage.names() == []
+    assert node.texts() == {"what a person wrote"}
+    assert [kept.content for kept in node.trash.entries() if kept.content.kind is Kind.SYMLINK] == [
+        Content(Kind.SYMLINK, b"theirs")
+    ]
+
+
+@pytest.mark.parametrize("names", ["first", "both", "second"])
+def test_an_exchange_that_had_not_begun(node: Node, names: str) -> None:
+    """The crash came when the staged thing had its own name yet, both, or the one for the exchange alone: it is found
+    again under its own."""
+    node.shows("old")
+    save(node.folder, "old")
+    inode = node.stage.write_small(NAME, b"new", version("new"))
+    with node.index.write() as tx:
+        tx.put_intent(Intent(F, version("new"), out_name(NAME), inode, node.base()))
+    stage = node.folder / ".meerkat" / "stage"
+    if names != "first":
+        os.link(stage / NAME, stage / out_name(NAME))
+    if names == "second":
+        (stage / NAME).unlink()
+    node.heal()
+    assert (node.folder / "f").read_text() == "old"
+    assert (stage / NAME).read_text() == "new"
+    base = node.base()
+    assert base is not None
+    assert base.content == content("old")
+    with node.index.read() as view:
+        assert view.intents() == []
 
 
 def test_what_an_exchange_held_aside_is_not_forgotten(node: Node) -> None:

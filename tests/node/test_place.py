@@ -23,7 +23,7 @@ from meerkat.model.path import MARKER
 from meerkat.model.problem import PathBlocked, Reason
 from meerkat.model.version import Kind, Version
 from meerkat.node import ledger
-from meerkat.node.heal import _MADE
+from meerkat.node.heal import _MADE, out_name
 from meerkat.node.place import stage_name
 
 OLD, NEW, MINE, MINE_TOO = b"the old bytes", b"what the pool has", b"what a person wrote", b"and wrote again"
@@ -222,7 +222,7 @@ def test_the_intent_is_durable_before_the_exchange(tmp_path: Path, monkeypatch: 
 
         acting(monkeypatch, "place", {"looked": look})
         await ada.placer.small([await ada.job("a.txt")])
-        assert found == [("a.txt", stage_name(path("a.txt"), file_version(NEW)), True)]
+        assert found == [("a.txt", out_name(stage_name(path("a.txt"), file_version(NEW))), True)]
 
     run(tmp_path, scene)
 
@@ -352,7 +352,7 @@ def test_a_disk_that_refuses_to_remove(tmp_path: Path, monkeypatch: pytest.Monke
     run(tmp_path, scene)
 
 
-@pytest.mark.parametrize("after", range(10))
+@pytest.mark.parametrize("after", range(2, 12))  # two are needed before the person comes
 def test_a_disk_that_refuses_when_a_person_came_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -371,7 +371,7 @@ def test_a_disk_that_refuses_when_a_person_came_first(
             ada.placer.put_away()
         assert await ada.intents() == []
         assert MINE in [each.read_bytes() for each in ada.folder.iterdir() if each.is_file()]
-        assert not ada.stage.has_aside(stage_name(path("a.txt"), file_version(NEW)))
+        assert not ada.stage.has_aside(out_name(stage_name(path("a.txt"), file_version(NEW))))
         stage = ada.folder / MARKER / "stage"
         assert all((stage / name).read_bytes() == NEW for name in os.listdir(stage)), "only what may be fetched again"
 
@@ -399,7 +399,7 @@ def test_a_persons_bytes_are_safe_while_the_disk_refuses_everything(
         acting(monkeypatch, "place", {"looked": lambda: overwrite(ada.folder / "a.txt", MINE), "exchanged": fail})
         (outcome,) = await ada.placer.small([await ada.job("a.txt")])
         assert outcome.problem is not None
-        name = stage_name(path("a.txt"), file_version(NEW))
+        name = out_name(stage_name(path("a.txt"), file_version(NEW)))
         for _ in range(3):
             assert await ada.placer.end_cut_off([path("a.txt")])
             assert (ada.folder / MARKER / "stage" / name).read_bytes() == MINE

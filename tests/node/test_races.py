@@ -20,6 +20,7 @@ from meerkat.model.path import MARKER
 from meerkat.model.problem import Problem, Reason
 from meerkat.model.version import Kind
 from meerkat.node import ledger
+from meerkat.node.heal import out_name
 from meerkat.node.outward import ScanReport
 from meerkat.node.place import stage_name
 
@@ -219,7 +220,7 @@ def test_a_persons_bytes_that_can_be_put_nowhere_are_not_overwritten(
         ada.put("source", NEW)
         await ada.scan()
         await ada.told("a", file_version(NEW))
-        name = stage_name(path("a"), file_version(NEW))
+        name = out_name(stage_name(path("a"), file_version(NEW)))
         held = ada.folder / MARKER / "stage" / name
 
         def displaced(*_: object) -> Displaced:

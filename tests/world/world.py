@@ -84,7 +84,6 @@ class World:
         self.unsure_of: set[str] = set()  # who has lost an index in this round
         self._years_s = 0.0
         self.power_due: set[Life] = set()
-        self._in_hand: set[Life] = set()  # doomed to die in a commit that a person has come into
         self._asked: set[asyncio.Task[None]] = set()
 
     # ---- running
@@ -292,9 +291,7 @@ class World:
             (meta / name).unlink(missing_ok=True)
         index = place.saved
         if self.mad and self.weather.accidents and self.dice.random() < 0.5:
-            # An index put back from within one run is not told from the present one: then nobody knows that there was
-            # an intent, and the bytes that came out pass for a half download. Not for those who die of that, then.
-            index = place.backup if self.dice.random() < 0.5 and life not in self._in_hand else {}
+            index = place.backup if self.dice.random() < 0.5 else {}
             self.accidents += 1
             self.unsure_of.add(place.name)
             self.chronicle.note(f"fate {place.name} has {'an older' if index else 'no'} index now")
@@ -461,7 +458,6 @@ class World:
             self._act(place, RelPath(inside))
             if self.weather.crashes and not life.doomed_at and self.dice.random() < 0.25:
                 life.doomed_at = life.steps + 1 + self.dice.randrange(12)  # with a person's bytes in its hands
-                self._in_hand.add(life)
                 self.chronicle.note(f"fate {life} is doomed at {life.doomed_at}")
         finally:
             LIFE.reset(token)

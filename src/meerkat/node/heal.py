@@ -3,6 +3,9 @@
 Whether a commit happened is read from the stage: while our staged inode still lies there, it did not. Else the base is
 what was put there, whatever the path shows now; what it shows is a person's later doing, for the next scan.
 
+What is exchanged for something has a stage name meanwhile that no download has: what comes out of the path may be a
+person's, and no start may take it for a part of a download, not even one whose index knows nothing of the commit.
+
 What was staged may have stood at the path for a while all the same, before it was taken back, and somebody may have
 edited it there. Under its name the next download would write over that, so it gets another; it leaves the stage only
 when the index has durably forgotten the intent.
@@ -10,7 +13,7 @@ when the index has durably forgotten the intent.
 
 import logging
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 from meerkat.core.resolve import copy_path
@@ -28,6 +31,7 @@ log = logging.getLogger("meerkat.heal")
 
 _PARTIAL = re.compile(r"([0-9a-f]{40})\.[0-9a-f]{12}")
 _MADE = re.compile(r"(link|folder)\.[0-9a-f]{12}")
+_OUT = ".out"
 
 
 Note = Callable[[], object]
@@ -35,6 +39,16 @@ Note = Callable[[], object]
 
 After = Callable[[], object]
 """To be called once the transaction is durable (by `run_after`)."""
+
+
+def out_name(name: str) -> str:
+    """What a staged thing is called while it is exchanged for what stands at its path."""
+    return name + _OUT
+
+
+def names_of(intents: Iterable[Intent]) -> set[str]:
+    """The stage names of which these intents speak: while they stand, nothing is dropped there."""
+    return {name for intent in intents for name in (intent.stage, intent.stage.removesuffix(_OUT))}
 
 
 def _nothing() -> None:
@@ -123,11 +137,15 @@ def _heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent
     if stage.inode(_back(intent)) == intent.inode:
         after.append(put_away)
         return _nothing
+    if intent.stage.endswith(_OUT) and stage.inode(intent.stage.removesuffix(_OUT)) == intent.inode:
+        return _nothing  # it had not begun
     if stage.inode(intent.stage) == intent.inode:
         if stage.sole_inode(intent.stage) == intent.inode:
             if _is_edited(stage, intent.stage, intent.target):  # it was taken back before the crash
                 stage.rename(intent.stage, _back(intent))
                 after.append(put_away)
+            elif intent.stage.endswith(_OUT):
+                stage.rename(intent.stage, intent.stage.removesuffix(_OUT))
             return _nothing  # it did not happen; what was staged is found again by its name
         if not _stands(root, intent.path, intent.inode):
             return _nothing
@@ -276,7 +294,7 @@ def clean_stage(
                 continue
             verified = partial is not None and content.kind is Kind.FILE and content.ident.hex()[:40] == partial[1]
             # A link says nothing of who made it: without intents it may be one that an exchange brought out.
-            made = content.kind is Kind.SYMLINK and name.startswith("link.") and not index_lost
+            made = content.kind is Kind.SYMLINK and _MADE.fullmatch(name) is not None and not index_lost
             if verified or made:
                 stage.drop(name)
             elif content.kind is Kind.FOLDER:

@@ -15,7 +15,7 @@ from meerkat.model.dot import Author
 from meerkat.model.fault import Fault
 from meerkat.model.ids import NodeId
 from meerkat.model.path import RelPath
-from meerkat.node.heal import After, clean_stage, heal_intents, run_after
+from meerkat.node.heal import After, clean_stage, heal_intents, names_of, run_after
 from meerkat.node.home import Home
 from meerkat.node.ports import Tx
 from meerkat.node.witness import Witness
@@ -79,8 +79,7 @@ def open_index(home: Home, node: NodeId, root: Root, stage: Stage, trash: Trash)
         left = tx.intents()
     # A new index has no intents, an older one not those that came after it: they cannot tell whose bytes are staged
     # (F11). Nothing is downloaded while recovering, so this holds for a start that takes a recovery up again, too.
-    spared = {intent.stage for intent in left}
-    clean_stage(stage, trash, index_lost=recovering, wanted=lambda: wanted, spared=spared)
+    clean_stage(stage, trash, index_lost=recovering, wanted=lambda: wanted, spared=names_of(left))
     with index.write() as tx:
         seq = tx.context().get(tx.author(), 0)
     witness.testify(node, starts, seq, clean=False)

@@ -34,7 +34,7 @@ from meerkat.node.claims import Claims
 from meerkat.node.heal import After, drop_leftovers, heal_at, run_after
 from meerkat.node.hub import Hub
 from meerkat.node.ledger import Job
-from meerkat.node.place_words import Done, Outcome, Staged, blocked_at
+from meerkat.node.place_words import Done, Outcome, Staged, blocked_at, is_back, let_out, take_back
 from meerkat.node.ports import Intent, Tx
 from meerkat.node.relocate import Relocator
 from meerkat.node.transfer import Transfer, likely_holders
@@ -215,7 +215,7 @@ class Placer:
         for each in staged:
             step, base = ledger.step_at(tx, each.path)
             if isinstance(step, Place) and step.version == each.version and base == each.base:
-                tx.put_intent(Intent(each.path, each.version, each.name, each.inode, each.base))
+                tx.put_intent(Intent(each.path, each.version, each.out, each.inode, each.base))
                 ready.append(each)
         return ready
 
@@ -223,26 +223,31 @@ class Placer:
         """In a worker thread: the exchanges, then the folders' flush."""
         done = Done()
         for each in ready:
+            begun = False
             try:
-                result = commit.place(
-                    self._root, self._stage, each.path, each.name, each.inode, each.base, each.version
-                )
+                begun = let_out(self._stage, each, self.rescue)
+                result = self._place_one(each) if begun else Raced("the staged thing is gone")
                 if isinstance(result, Placed):
                     if result.old is not None and each.base is not None:
                         self.discard(result.old, each.path, each.base.content, each.base.stat)
                     done.placed.append((each.path, result.base))
-                elif self._stage.has_aside(each.name):
+                elif self._stage.has_aside(each.out):
                     done.unsure.add(each.path)
                     result = Raced("the disk refused on the way")
                 elif isinstance(result, Raced) and result.exposed:
                     done.exposed.append(each)
+                elif not isinstance(result, Displaced):  # else what lies there is a person's
+                    take_back(self._stage, each)
                 done.outcomes.append(self._outcome(each.path, result))
             except PathBlocked as error:
-                if not self._stage.is_untouched(each.name, each.inode):
+                if begun and not is_back(self._stage, each):
                     done.unsure.add(each.path)
                 done.outcomes.append(blocked_at(each.path, error.problem))
         self._make_durable(done)
         return done
+
+    def _place_one(self, each: Staged) -> Placed | Raced | Occupied | Displaced:
+        return commit.place(self._root, self._stage, each.path, each.out, each.inode, each.base, each.version)
 
     def _make_durable(self, done: Done) -> None:
         """When the disk cannot say that the renames are durable, nothing is recorded: then it is not sure what a start
@@ -276,7 +281,7 @@ class Placer:
         left: dict[RelPath, Problem] = {}
         for each in exposed:
             try:
-                self.discard(each.name, each.path, each.version.content)
+                self.discard(each.out, each.path, each.version.content)
             except PathBlocked as error:
                 left[each.path] = error.problem
                 self._exposed[each.path] = each

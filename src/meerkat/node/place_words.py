@@ -1,10 +1,13 @@
 """How the steps of `place` speak of what they do: what is staged for a path, and what became of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from meerkat.disk.stage import Stage
 from meerkat.model.path import RelPath
-from meerkat.model.problem import Problem
+from meerkat.model.problem import PathBlocked, Problem
 from meerkat.model.version import Base, Version
+from meerkat.node.heal import out_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,11 @@ class Staged:
     base: Base | None
     name: str
     inode: int
+
+    @property
+    def out(self) -> str:
+        """What it is called while it goes there: of what it is exchanged for, nobody may take it for a download."""
+        return self.name if self.base is None else out_name(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +55,46 @@ class Done:
 def blocked_at(path: RelPath, problem: Problem) -> Outcome:
     """The hands say what is wrong, the engine knows with which path."""
     return Outcome(path, Problem(path, problem.reason, problem.text, problem.hint))
+
+
+def let_out(stage: Stage, each: Staged, rescue: Callable[[str, RelPath], None]) -> bool:
+    """Give what is to be exchanged the name that no download has; False: it is gone from the stage.
+
+    Args:
+        rescue: puts away what lies there from an earlier commit.
+
+    Raises:
+        PathBlocked: the system refuses; the exchange has not begun.
+    """
+    if each.out == each.name:
+        return True
+    if stage.inode(each.name) != each.inode:
+        return False
+    there = stage.inode(each.out)
+    if there == each.inode:
+        stage.drop(each.name)  # an earlier try was cut off between the two
+        return True
+    if there is not None:
+        rescue(each.out, each.path)
+    stage.rename(each.name, each.out)
+    return True
+
+
+def take_back(stage: Stage, each: Staged) -> None:
+    """What was not put there gets its own name again, under which the next try finds it."""
+    if each.out == each.name or stage.inode(each.out) != each.inode:
+        return
+    if stage.inode(each.name) == each.inode:
+        stage.drop(each.out)
+    else:
+        stage.rename(each.out, each.name)
+
+
+def is_back(stage: Stage, each: Staged) -> bool:
+    """After trouble: whether nothing has moved for sure, and what was staged has its own name again."""
+    try:
+        if stage.is_untouched(each.out, each.inode):
+            take_back(stage, each)
+        return stage.is_untouched(each.name, each.inode)
+    except PathBlocked:
+        return False
