@@ -18,6 +18,7 @@ from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.model.dot import Author
 from meerkat.model.ids import Digest, NodeId
+from meerkat.model.limits import COPY_NAMES_TRIED_MAX
 from meerkat.model.path import ROOT, RelPath
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import FOLDER, Base, Content, Kind, Version
@@ -304,23 +305,40 @@ def test_an_edit_of_ours_that_came_back_with_it(node: Node) -> None:
     assert (node.folder / "f").read_text() == "first"
 
 
-def test_beside_is_taken(node: Node) -> None:
-    """Where even the name beside is somebody's, the bytes are in the trash."""
+def names_beside(text: str | None) -> list[RelPath]:
+    """The names that are tried for what came out of `f` and cannot go back."""
+    found, target = [], F
+    for _ in range(COPY_NAMES_TRIED_MAX):
+        target = copy_path(target, FOLDER if text is None else content(text))
+        found.append(target)
+    return found
+
+
+@pytest.mark.parametrize("taken", [1, COPY_NAMES_TRIED_MAX])
+def test_beside_is_taken(node: Node, taken: int) -> None:
+    """Where the name beside is somebody's, another is tried; where all of them are, the bytes are in the trash."""
     place_cut_off(node, "old", "exchanged", {"looked": lambda folder: save(folder, "first")})
     save_edit(node.folder)
-    beside = node.folder / copy_path(F, content("first"))
-    beside.write_text("another")
+    names = names_beside("first")
+    for name in names[:taken]:
+        (node.folder / name).write_text("another")
     node.heal()
-    assert beside.read_text() == "another"
+    assert all((node.folder / name).read_text() == "another" for name in names[:taken])
     assert node.texts() >= {"first", "another", "edit"}
-    assert {kept.path for kept in node.trash.entries()} == {"f"}
+    in_trash = {kept.path for kept in node.trash.entries()}
+    if taken < len(names):
+        assert (node.folder / names[taken]).read_text() == "first"
+        assert not in_trash
+    else:
+        assert in_trash == {"f"}
 
 
 def test_a_folder_of_a_person_is_never_dropped(node: Node) -> None:
     """It came out, and neither its place nor a name beside it is free: what is in it is kept in the trash."""
     place_cut_off(node, "old", "exchanged", {"looked": make_folder})
     save(node.folder, "later")
-    (node.folder / copy_path(F, FOLDER)).mkdir()
+    for name in names_beside(None):
+        (node.folder / name).mkdir()
     node.heal()
     clean_stage(node.stage, node.trash, index_lost=False, wanted=lambda: False)
     assert [(kept.path, kept.size) for kept in node.trash.entries()] == [("f/inside", len("edit"))]

@@ -21,6 +21,7 @@ from meerkat.disk import commit
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
+from meerkat.model.limits import COPY_NAMES_TRIED_MAX
 from meerkat.model.path import PathFault, RelPath, parse_path
 from meerkat.model.problem import PathBlocked, Problem
 from meerkat.model.version import Base, Content, Kind, Stat, Version
@@ -250,9 +251,12 @@ def _discard(stage: Stage, trash: Trash, intent: Intent, name: str, content: Con
 
 
 def _put_beside(root: Root, stage: Stage, trash: Trash, intent: Intent, name: str, content: Content) -> None:
-    """A person's thing goes to the name that a conflict copy of it has, or else to the trash."""
-    if commit.put_back(root, stage, name, copy_path(intent.path, content)):
-        return
+    """A person's thing goes to the name that a conflict copy of it has, or of the copy's copy, or else to the trash."""
+    target = intent.path
+    for _ in range(COPY_NAMES_TRIED_MAX):
+        target = copy_path(target, content)
+        if commit.put_back(root, stage, name, target):
+            return
     if content.kind is Kind.FOLDER:
         _take_apart(stage, trash, name, intent.path)
     else:
