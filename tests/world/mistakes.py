@@ -112,13 +112,13 @@ def parts_shown(patches: pytest.MonkeyPatch) -> None:
 def no_snapshot(patches: pytest.MonkeyPatch) -> None:
     """Each part of a long pull is read when it is sent, and the context when all were."""
 
-    def parts(self: Puller, ask: AskEntries) -> Generator[Any, None, None]:
+    def parts(self: Puller, ask: AskEntries, *, packed: bool = False) -> Generator[Any, None, None]:
         with self._books.snapshot() as view:
             entries = list(view.entries() if ask.full else view.entries_beyond(ask.context))
         for at in range(0, len(entries), 2):
             with self._books.snapshot() as view:
                 batch = tuple(Entry(each.path, view.siblings(each.path)) for each in entries[at : at + 2])
-            yield EntriesPart(ask.id, batch)
+            yield EntriesPart(ask.id, batch, packed=packed)
         with self._books.snapshot() as view:
             yield EntriesEnd(ask.id, view.context(), view.floor(), ask.full, view.fingerprint())
 

@@ -33,6 +33,8 @@ BY_TEST = {
     "floor_not_raised": "node/test_oblivion.py::test_what_everybody_has_known_for_long_goes",
 }
 
+PLANTED = [sys.executable, "-m", "pytest", "-p", "world.plant", "-x", "-q", "--no-header", "--timeout", "120"]
+
 BY_WORLD = {
     "context_first": "0:12",
     "late_bytes_left": "36:48",
@@ -45,7 +47,7 @@ BY_WORLD = {
 def test_its_own_test_sees_the_mistake(mistake: str) -> None:
     """The test fails with the mistake in the engine, and not because something else is wrong with it."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "world.plant", "-x", "-q", "--no-header", BY_TEST[mistake]],
+        [*PLANTED, BY_TEST[mistake]],
         env={**os.environ, "PYTHONPATH": str(TESTS), "MISTAKE": mistake},
         cwd=TESTS,
         capture_output=True,
@@ -55,6 +57,8 @@ def test_its_own_test_sees_the_mistake(mistake: str) -> None:
     )
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     assert "1 failed" in done.stdout, done.stdout + done.stderr
+    assert "TypeError" not in done.stdout, "the mistake does not fit the engine any more: " + done.stdout
+    assert "Failed: Timeout" not in done.stdout, "nothing found it, it only hung: " + done.stdout
 
 
 @pytest.mark.world
