@@ -65,7 +65,7 @@ def test_many_fetch_at_once_and_the_origin_gives_one_copy(tmp_path: Path) -> Non
                 await asyncio.gather(*(each.transfer.bulk(name, version, (ada.node,)) for each in fetchers))
             for each in fetchers:
                 assert staged(each, name) == LARGE
-            assert given <= 1.5 * len(LARGE) + 3 * len(packed)
+            assert given <= 2.5 * len(LARGE) + 3 * len(packed)  # three without it; who waits long is given it
 
     asyncio.run(play())
 
