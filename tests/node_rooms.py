@@ -325,7 +325,7 @@ class Rooms:
 
     async def jobs(self) -> list[ledger.Job]:
         """What the plan wants done."""
-        return await self.books.read(lambda view: ledger.jobs(view, ROOT, 1000))
+        return await self.books.read(lambda view: ledger.jobs_at(view, view.pending(ROOT, 1000)))
 
     async def job(self, name: str) -> ledger.Job:
         return await self.books.read(lambda view: ledger.job_at(view, RelPath(name)))

@@ -332,12 +332,12 @@ class Replica:
             return
         for path in self.pending():
             self.step(path, between, removing=False)
-        for path in self.pending(backwards=True):
+        for path in reversed(self.pending()):
             self.step(path, between, placing=False)
 
-    def pending(self, *, backwards: bool = False) -> list[RelPath]:
+    def pending(self) -> list[RelPath]:
         with self.index.read() as view:
-            return view.pending(ROOT, 1000, backwards=backwards)
+            return view.pending(ROOT, 1000)
 
     def step(
         self,

@@ -282,15 +282,14 @@ def test_outrun(tx: Transaction) -> None:
 # ---- what waits
 
 
-def test_jobs_come_in_both_orders(tx: Transaction) -> None:
-    """Forwards a folder before its contents, backwards after them; a page at a time."""
+def test_what_is_pending_comes_in_the_order_of_the_tree(tx: Transaction) -> None:
+    """A folder before its contents; a page at a time; each with its step."""
     paths = [D, RelPath("d/x"), F]
     told(tx, D, {Dot(ZOE, 1): Version(Kind.FOLDER, mode=0o755)}, {ZOE: 1})
     told(tx, RelPath("d/x"), {Dot(ZOE, 2): file("one")}, {ZOE: 2})
     told(tx, F, {Dot(ZOE, 3): file("two")}, {ZOE: 3})
-    assert [job.path for job in ledger.jobs(tx, ROOT, 9)] == paths
-    assert [job.path for job in ledger.jobs(tx, ROOT, 9, backwards=True)] == paths[::-1]
-    assert [job.path for job in ledger.jobs(tx, D, 1)] == [RelPath("d/x")]
+    assert [job.path for job in ledger.jobs_at(tx, tx.pending(ROOT, 9))] == paths
+    assert [job.path for job in ledger.jobs_at(tx, tx.pending(D, 1))] == [RelPath("d/x")]
 
 
 def test_settling_strikes_only_what_is_settled(tx: Transaction) -> None:

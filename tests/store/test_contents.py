@@ -1,33 +1,14 @@
 """Recipes, chunks, small values and parts of long pulls are kept as long as something refers to them."""
 
-import pathlib
+from small_index import AUTHORS, DIGESTS, FILE, HERE, base_of
 
-import pytest
-
-from meerkat.model.dot import Author, Dot
-from meerkat.model.ids import Digest, NodeId
+from meerkat.model.dot import Dot
+from meerkat.model.ids import Digest
 from meerkat.model.index import Totals
 from meerkat.model.path import RelPath
 from meerkat.model.recipe import Chunk
-from meerkat.model.version import Base, Entry, Kind, Stat, Version
+from meerkat.model.version import Entry, Kind, Version
 from meerkat.store.index import Index
-
-AUTHORS = tuple(Author(NodeId(letter * 32), epoch) for letter in "ab" for epoch in (1, 2**63 - 1))
-DIGESTS = tuple(Digest(bytes([number]) * 32) for number in (1, 2, 3))
-FILE = Version(Kind.FILE, size=10, digest=DIGESTS[0])
-HERE = AUTHORS[0]
-
-
-@pytest.fixture
-def index(tmp_path: pathlib.Path) -> Index:
-    made = Index.open(tmp_path / "index.db", durable=False)
-    with made.write() as tx:
-        tx.renew_author(HERE)
-    return made
-
-
-def base_of(version: Version) -> Base:
-    return Base(version.content, Stat(version.kind, version.size, 1, 2, 3, 0o644), version.recipe)
 
 
 def test_chunks_are_found_where_a_base_holds_them(index: Index) -> None:

@@ -4,6 +4,7 @@ A source counts only while it looks as its base says; the folder is open to ever
 """
 
 import os
+from collections.abc import Callable
 
 from blake3 import blake3
 
@@ -28,12 +29,8 @@ def copy(
     Raises:
         OSError: the disk is full.
     """
-    reading = _opened(root, source)
-    if reading is None:
-        return False
-    try:
-        if stat_of(os.fstat(reading)) != base.stat:
-            return False
+
+    def work(reading: int) -> bool:
         if length <= DISK_READ_BYTES:
             data = os.pread(reading, length, source_offset)
             if len(data) != length or blake3(data).digest() != digest:
@@ -45,12 +42,8 @@ def copy(
         if platform.copy_range(reading, source_offset, writing, offset, length) != length:
             return False
         return _digest_between(writing, offset, length) == digest
-    except OSError as error:
-        if error.errno in FULL:
-            raise
-        return False  # a rotten source is one source less; the bytes come from a peer then
-    finally:
-        os.close(reading)
+
+    return _from_source(root, source, base, work)
 
 
 def copy_unchecked(
@@ -65,12 +58,8 @@ def copy_unchecked(
     Raises:
         OSError: the disk is full.
     """
-    reading = _opened(root, source)
-    if reading is None:
-        return False
-    try:
-        if stat_of(os.fstat(reading)) != base.stat:
-            return False
+
+    def work(reading: int) -> bool:
         done = 0
         while done < length:
             step = min(COPY_STEP_BYTES, length - done)
@@ -80,19 +69,25 @@ def copy_unchecked(
                 return False
             done += step
         return stat_of(os.fstat(reading)) == base.stat
+
+    return _from_source(root, source, base, work)
+
+
+def _from_source(root: Root, source: RelPath, base: Base, work: Callable[[int], bool]) -> bool:
+    """Do that with the open file, if it looks as its base says. A rotten source is one source less: the bytes come
+    from a peer then. That the disk is full is raised."""
+    try:
+        reading = root.open_read(source)
+    except PathBlocked:
+        return False
+    try:
+        return stat_of(os.fstat(reading)) == base.stat and work(reading)
     except OSError as error:
         if error.errno in FULL:
             raise
         return False
     finally:
         os.close(reading)
-
-
-def _opened(root: Root, source: RelPath) -> int | None:
-    try:
-        return root.open_read(source)
-    except PathBlocked:
-        return None
 
 
 def _digest_between(handle: int, offset: int, length: int) -> bytes:

@@ -326,13 +326,8 @@ def _side_by_side(ours: Iterator[Entry], theirs: Iterator[Entry]) -> Iterator[tu
             mine, other = next(ours, None), next(theirs, None)
 
 
-def jobs(view: View, after: RelPath, limit: int, *, backwards: bool = False) -> list[Job]:
-    """The next pending paths in tree order (or back from the end) with their steps; settled ones too."""
-    return jobs_at(view, view.pending(after, limit, backwards=backwards))
-
-
 def jobs_at(view: View, paths: Sequence[RelPath]) -> list[Job]:
-    """The steps of these paths now."""
+    """The steps of these paths now; settled ones too."""
     view.look_ahead(paths)
     return [job_at(view, path) for path in paths]
 

@@ -89,9 +89,8 @@ class View(Protocol):
         """A person has yet to say whether the path's being gone is meant."""
         ...
 
-    def pending(self, after: RelPath, limit: int, *, backwards: bool = False) -> list[RelPath]:
-        """Up to `limit` paths whose view may differ from their base, in tree order, strictly after `after` (before
-        it when backwards; the root "" starts from the end then)."""
+    def pending(self, after: RelPath, limit: int) -> list[RelPath]:
+        """Up to `limit` paths whose view may differ from their base, in tree order, strictly after `after`."""
         ...
 
     def pending_count(self) -> int: ...

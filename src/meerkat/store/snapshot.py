@@ -320,13 +320,9 @@ class Snapshot:
                 yield path_of(row[0]), base_of_row(row, 1)
             low = page[-1][0]
 
-    def pending(self, after: RelPath, limit: int, *, backwards: bool = False) -> list[RelPath]:
-        key = tree_key(after)
-        if backwards:
-            sql, bound = "SELECT path FROM pending WHERE path < ? ORDER BY path DESC LIMIT ?", key or b"\xff"
-        else:
-            sql, bound = "SELECT path FROM pending WHERE path > ? ORDER BY path LIMIT ?", key
-        return [path_of(found) for (found,) in self._rows(sql, (bound, limit))]
+    def pending(self, after: RelPath, limit: int) -> list[RelPath]:
+        sql = "SELECT path FROM pending WHERE path > ? ORDER BY path LIMIT ?"
+        return [path_of(found) for (found,) in self._rows(sql, (tree_key(after), limit))]
 
     def pending_count(self) -> int:
         return self._tally.pending
