@@ -275,11 +275,8 @@ def test_files_put_into_a_folder_of_ours_before_it_was_taken_back(node: Node) ->
     assert "folder.f" not in node.stage.names(), "the next try makes one of that name"
 
 
-def test_what_was_taken_back_stays_while_the_intent_does(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gone from the stage beside its intent, it would tell the next start that the commit had happened."""
-    place_cut_off(node, "old", "exchanged", {"looked": lambda folder: save(folder, "first")})
-    overwrite(node.folder)
-    before = node.base()
+def heal_in_vain(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk cannot say that what was healed is durable."""
 
     def refuse(root: object, paths: object) -> None:
         raise PathBlocked(Problem("f", Reason.FILE_BUSY, "the disk reported an error"))
@@ -287,6 +284,15 @@ def test_what_was_taken_back_stays_while_the_intent_does(node: Node, monkeypatch
     with monkeypatch.context() as patches:
         patches.setattr(commit, "sync_parents", refuse)
         node.heal()
+
+
+def test_what_was_taken_back_stays_while_the_intent_does(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gone from the stage beside its intent, it would tell the next start that the commit had happened."""
+    place_cut_off(node, "old", "exchanged", {"looked": lambda folder: save(folder, "first")})
+    overwrite(node.folder)
+    before = node.base()
+
+    heal_in_vain(node, monkeypatch)
     node.heal()
     assert node.base() == before, "what was saved is an edit of the old version, not of ours"
     assert (node.folder / "f").read_text() == "first"
@@ -417,12 +423,7 @@ def test_nothing_is_noted_that_is_not_durable(node: Node, monkeypatch: pytest.Mo
     place_cut_off(node, "old", "exchanged")
     before = node.base()
 
-    def refuse(root: object, paths: object) -> None:
-        raise PathBlocked(Problem("f", Reason.FILE_BUSY, "the disk reported an error"))
-
-    with monkeypatch.context() as patches:
-        patches.setattr(commit, "sync_parents", refuse)
-        node.heal()
+    heal_in_vain(node, monkeypatch)
     assert node.base() == before
     node.heal()
     assert not node.changed()

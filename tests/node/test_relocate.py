@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,25 +17,35 @@ from meerkat.node import relocate
 from meerkat.node.relocate import NOTE, heal_relocation
 
 NAMES = ("a.txt", "sub/b.txt", "sub/deep/c.txt")
+LARGE = os.urandom(SINGLE_CHUNK_BYTES_MAX + 1)
 
 
-async def both(folder: Path, scene: Callable[[Rooms, Rooms], Coroutine[object, object, None]]) -> None:
-    """Ada and ben have the same folder `old`; ada has moved it to `new` and ben has heard of it."""
+Scene = Callable[[Rooms, Rooms], Coroutine[object, object, None]]
+
+
+async def both(folder: Path, scene: Scene, files: Mapping[str, bytes], old: str, new: str) -> None:
+    """Ada and ben have the same files; ada has moved `old` to `new` and ben has heard of it."""
     async with Rooms(folder / "ada", "ada") as ada, Rooms(folder / "ben", "ben") as ben:
         for each in (ada, ben):
-            for name in NAMES:
-                each.put(f"old/{name}", name.encode())
+            for name, data in files.items():
+                each.put(name, data)
         await ada.scan()
         await ben.learn(ada)
         await ben.scan()
-        os.rename(ada.folder / "old", ada.folder / "new")
+        os.rename(ada.folder / old, ada.folder / new)
         await ada.scan()
         await ben.learn(ada)
         await scene(ada, ben)
 
 
-def run(folder: Path, scene: Callable[[Rooms, Rooms], Coroutine[object, object, None]]) -> None:
-    asyncio.run(both(folder, scene))
+def run(folder: Path, scene: Scene) -> None:
+    """With a folder `old` that has become `new`."""
+    asyncio.run(both(folder, scene, {f"old/{name}": name.encode() for name in NAMES}, "old", "new"))
+
+
+def run_large(folder: Path, scene: Scene) -> None:
+    """With a large file `old.bin` that has become `new.bin`."""
+    asyncio.run(both(folder, scene, {"old.bin": LARGE}, "old.bin", "new.bin"))
 
 
 def inodes(rooms: Rooms, top: str) -> dict[str, int]:
@@ -206,31 +216,19 @@ def test_where_nobody_can_tell_nothing_is_deleted(tmp_path: Path) -> None:
     run(tmp_path, scene)
 
 
-LARGE = os.urandom(SINGLE_CHUNK_BYTES_MAX + 1)
-
-
 def test_a_large_file_goes_with_one_rename(tmp_path: Path) -> None:
     """The very file stands under the new name, and the next scan has nothing to say."""
 
-    async def play() -> None:
-        async with Rooms(tmp_path / "ada", "ada") as ada, Rooms(tmp_path / "ben", "ben") as ben:
-            for each in (ada, ben):
-                each.put("old.bin", LARGE)
-            await ada.scan()
-            await ben.learn(ada)
-            await ben.scan()
-            inode = (ben.folder / "old.bin").stat().st_ino
-            os.rename(ada.folder / "old.bin", ada.folder / "new.bin")
-            await ada.scan()
-            await ben.learn(ada)
-            await agreed(ben)
-            assert (ben.folder / "new.bin").stat().st_ino == inode
-            assert (ben.read("old.bin"), ben.read("new.bin")) == (None, LARGE)
-            assert ben.in_trash() == {}
-            assert (await ben.scan()).changes == 0
-            assert ben.books.context == ada.books.context
+    async def scene(ada: Rooms, ben: Rooms) -> None:
+        inode = (ben.folder / "old.bin").stat().st_ino
+        await agreed(ben)
+        assert (ben.folder / "new.bin").stat().st_ino == inode
+        assert (ben.read("old.bin"), ben.read("new.bin")) == (None, LARGE)
+        assert ben.in_trash() == {}
+        assert (await ben.scan()).changes == 0
+        assert ben.books.context == ada.books.context
 
-    asyncio.run(play())
+    run_large(tmp_path, scene)
 
 
 def test_a_file_that_is_edited_as_it_goes_is_an_edit_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,21 +239,12 @@ def test_a_file_that_is_edited_as_it_goes_is_an_edit_of_it(tmp_path: Path, monke
         (root.directory / old).write_bytes(b"edited just before")
         return honest(root, old, new)
 
-    async def play() -> None:
-        async with Rooms(tmp_path / "ada", "ada") as ada, Rooms(tmp_path / "ben", "ben") as ben:
-            for each in (ada, ben):
-                each.put("old.bin", LARGE)
-            await ada.scan()
-            await ben.learn(ada)
-            await ben.scan()
-            os.rename(ada.folder / "old.bin", ada.folder / "new.bin")
-            await ada.scan()
-            await ben.learn(ada)
-            monkeypatch.setattr(relocate, "_renamed", renamed)
-            assert await ben.placer.relocator.move(path("old.bin"), path("new.bin"))
-            assert ben.again == ["new.bin"]
-            await ben.scan()
-            (edited,) = await ben.living("new.bin")
-            assert (edited.size, edited.height) == (len(b"edited just before"), 2)
+    async def scene(ada: Rooms, ben: Rooms) -> None:
+        monkeypatch.setattr(relocate, "_renamed", renamed)
+        assert await ben.placer.relocator.move(path("old.bin"), path("new.bin"))
+        assert ben.again == ["new.bin"]
+        await ben.scan()
+        (edited,) = await ben.living("new.bin")
+        assert (edited.size, edited.height) == (len(b"edited just before"), 2)
 
-    asyncio.run(play())
+    run_large(tmp_path, scene)
