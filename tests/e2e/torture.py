@@ -118,7 +118,8 @@ class Person:
         try:
             dance()
         except OSError as error:
-            self.chronicle.note(f"{self.name} {dance.__name__}: {error}")
+            told = str(error).replace(f"{self.folder}/", "")  # the same in each life of a seed
+            self.chronicle.note(f"{self.name} {dance.__name__}: {told}")
 
     # ---- choosing
 

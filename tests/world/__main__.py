@@ -50,6 +50,7 @@ def main() -> int:
     began = REAL_TIME()
     failed: list[int] = []
     count = 0
+    node_s = 0.0
     with planted(said.mistake):
         for seed in seeds:
             if said.forever and REAL_TIME() - began > said.forever:
@@ -68,9 +69,12 @@ def main() -> int:
                     print(shrunk(seed, world.happened, world.weather), flush=True)
                 if said.stop:
                     break
+            finally:
+                node_s += world.node_s
             if said.story:
                 print("\n".join(world.chronicle.lines))
-    print(f"{count} worlds in {REAL_TIME() - began:.1f} s, failed: {failed}", flush=True)
+    lived = f"{count} worlds, {node_s / 3600:.1f} node-hours"
+    print(f"{lived} in {REAL_TIME() - began:.1f} s, failed: {failed}", flush=True)
     return 1 if failed else 0
 
 

@@ -16,6 +16,9 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+BEGINS_S = 1000.0
+"""What the clock of a world shows at first."""
+
 TURN_S = 1e-6
 """What one turn of the loop takes; time that stood still would keep from ending whatever waits for a difference."""
 
@@ -70,7 +73,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self, rng: random.Random) -> None:
-        self._virtual_now = 1000.0
+        self._virtual_now = BEGINS_S
         self._rng = rng
         self._free_at: dict[int, float] = {}
         clockwork = _Clockwork()

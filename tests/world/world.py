@@ -22,7 +22,7 @@ from typing import Any
 from e2e.torture import Chronicle
 from world.disk import Door
 from world.fates import Fates
-from world.loop import LIFE, Life, VirtualLoop
+from world.loop import BEGINS_S, LIFE, Life, VirtualLoop
 from world.network import Machine, Net, SimulatedNetwork
 from world.oracle import Oracle
 from world.patches import fast_folder, installed
@@ -65,6 +65,9 @@ class World:
         seed: of everything.
         skip: names of acts and fates that do not happen (see `shrink`).
         weather: instead of the seed's own.
+
+    Attributes:
+        node_s: virtual seconds that were lived, times the nodes.
     """
 
     def __init__(self, seed: int, skip: frozenset[str] = frozenset(), weather: Weather | None = None) -> None:
@@ -73,7 +76,7 @@ class World:
         self.happened: list[str] = []
         self.dice = random.Random(f"{seed}/dice")
         self.weather = weather or Weather.of(random.Random(f"{seed}/weather"))
-        self.chronicle = Chronicle(_began=1000.0)
+        self.chronicle = Chronicle(_began=BEGINS_S)
         self.mad = False
         self.violations: list[str] = []
         self.places: list[Place] = []
@@ -84,6 +87,7 @@ class World:
         self.unsure_of: set[str] = set()  # who has lost an index in this round
         self._years_s = 0.0
         self.power_due: set[Life] = set()
+        self.node_s = 0.0
         self._asked: set[asyncio.Task[None]] = set()
 
     # ---- running
@@ -118,6 +122,7 @@ class World:
                 except BaseException as error:
                     raise Violation(self._told(["".join(traceback.format_exception(error))])) from error
                 finally:
+                    self.node_s = (self.loop.time() - BEGINS_S) * self.weather.nodes
                     self._drop_everything()
                     asyncio.set_event_loop(None)
                     self.loop.close()
@@ -142,7 +147,7 @@ class World:
             LIFE.reset(token)
 
     def now_ns(self) -> int:
-        return EPOCH_NS + int((self.loop.time() - 1000.0) * 1e9)
+        return EPOCH_NS + int((self.loop.time() - BEGINS_S) * 1e9)
 
     async def _main(self) -> None:
         self._settle_in()
