@@ -54,6 +54,26 @@ def test_the_first_argument_is_the_folder_only_if_it_is_a_nodes(
     assert split_folder([]) == (pool, ())
 
 
+def test_a_path_in_a_nodes_folder_names_the_folder_too(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From outside, also of what is not there (any more); from within a node's folder, that folder is meant."""
+    monkeypatch.chdir(tmp_path)
+    assert split_folder(["pool/gone", "pool/docs/b.txt"]) == (pool, ("gone", "docs/b.txt"))
+    assert split_folder([str(pool / "gone" / "deep")]) == (pool, ("gone/deep",))
+    with pytest.raises(Fault, match="outside"):
+        split_folder(["pool/gone", "elsewhere"])
+    other = tmp_path / "other"
+    (other / ".meerkat").mkdir(parents=True)
+    monkeypatch.chdir(other)
+    with pytest.raises(Fault, match="outside"):
+        split_folder([str(pool / "gone")])
+    monkeypatch.chdir("/")
+    with pytest.raises(Fault) as caught:
+        split_folder(["nowhere/at/all"])
+    assert caught.value.exit_code == Exit.NOT_RUNNING
+
+
 def test_a_link_is_meant_itself(pool: Path, tmp_path: Path) -> None:
     """A path that ends in a link names the link, also when the link points out of the folder."""
     (pool / "out").symlink_to(tmp_path)

@@ -64,16 +64,21 @@ def folder_to_start(given: str | None) -> str:
 def split_folder(arguments: Sequence[str]) -> tuple[Path, tuple[RelPath, ...]]:
     """`[DIR] [PATH…]`: the first argument is the folder when it is a node's, all others are paths in it.
 
-    A relative path counts from the current directory when that lies in the folder, else from the folder. No path
-    means the whole folder, and so does the folder itself among the paths.
+    A relative path counts from the current directory when that lies in the folder, else from the folder. Where neither
+    says which folder is meant, the first path does, and all count from the current directory. No path means the whole
+    folder, and so does the folder itself among the paths.
 
     Raises:
         Fault: no folder (3), or a path outside it (2).
     """
     here = Path.cwd()
-    if arguments and is_node(here / Path(arguments[0]).expanduser()):
+    first = here / Path(arguments[0]).expanduser() if arguments else here
+    if arguments and is_node(first):
         folder = find_folder(arguments[0])
         rest = list(arguments[1:])
+    elif find_above(here) is None and (found := find_above(first.parent)) is not None:
+        folder = found
+        rest = [str(here / Path(text).expanduser()) for text in arguments]
     else:
         folder = find_folder(None)
         rest = list(arguments)
