@@ -261,9 +261,9 @@ class Transfer:
         missing: list[Chunk] = []
         for run, place in _runs_here(recipe.chunks, view):
             length = sum(chunk.length for chunk in run)
-            if place is not None and self._stage.copy_unchecked(
-                name, run[0].offset, place.path, place.base, place.offset, length
-            ):
+            if place is None:
+                missing.extend(run)
+            elif self._stage.copy_unchecked(name, run[0].offset, place.path, place.base, place.offset, length):
                 copied += length
             else:
                 missing.extend(self._fill_from_here(name, run, view))
