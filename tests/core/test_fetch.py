@@ -12,8 +12,8 @@ from meerkat.core.fetch import (
     Command,
     Event,
     Fetch,
-    PieceArrived,
     PieceLacked,
+    PiecesArrived,
     PieceSpoiled,
     PiecesPointed,
     PiecesWanted,
@@ -94,7 +94,7 @@ class Play:
     def answer(self, ask: SendAsk, *, lacking: bool = False) -> None:
         del self.asks[ask.ask_id]
         for one in ask.pieces:
-            self.do(PieceLacked(ask.node, ask.ask_id, one) if lacking else PieceArrived(ask.node, ask.ask_id, one))
+            self.do(PieceLacked(ask.node, ask.ask_id, one) if lacking else PiecesArrived(ask.node, ask.ask_id, (one,)))
 
     def finish(self) -> Counter[NodeId]:
         """Answer everything until nothing is asked any more; tells who gave how many pieces."""
@@ -110,7 +110,7 @@ def test_a_piece_is_asked_and_arrives() -> None:
     """One want, one ask, one answer, and the machine is empty."""
     play = Play(A)
     assert play.do(PieceWanted(Want(piece(1)))) == [SendAsk(A, 1, (piece(1),))]
-    assert play.do(PieceArrived(A, 1, piece(1))) == []
+    assert play.do(PiecesArrived(A, 1, (piece(1),))) == []
     assert len(play.fetch) == 0
     assert play.fetch.inflight_bytes == 0
     assert play.fetch.wake_at() is None
@@ -322,7 +322,7 @@ def test_a_silent_source_loses_its_asks() -> None:
     play.do(Tick(), at=CHUNK_TIMEOUT_S)
     assert play.cancelled == [1]
     assert set(play.asked(B)) == set(pieces(3))
-    play.do(PieceArrived(A, 1, piece(0)))
+    play.do(PiecesArrived(A, 1, (piece(0),)))
     assert len(play.fetch) == 2
     play.finish()
     assert len(play.fetch) == 0
@@ -336,7 +336,7 @@ def test_a_lone_slow_source_gets_more_patience() -> None:
     play.do(Tick(), at=CHUNK_TIMEOUT_S)
     assert play.asked(A) == pieces(2)
     assert play.fetch.wake_at() == 3 * CHUNK_TIMEOUT_S
-    play.do(PieceArrived(A, 2, piece(0)), at=2.5 * CHUNK_TIMEOUT_S)
+    play.do(PiecesArrived(A, 2, (piece(0),)), at=2.5 * CHUNK_TIMEOUT_S)
     assert play.fetch.wake_at() == 4.5 * CHUNK_TIMEOUT_S
     play.do(Tick(), at=4 * CHUNK_TIMEOUT_S)
     assert play.cancelled == [1]
@@ -403,7 +403,7 @@ def test_an_ask_is_cancelled_only_when_nothing_of_it_is_wanted() -> None:
     play.do(wanted(pieces(2)))
     play.do(PieceUnwanted(piece(0)))
     assert play.cancelled == []
-    play.do(PieceArrived(A, 1, piece(1)))
+    play.do(PiecesArrived(A, 1, (piece(1),)))
     assert play.cancelled == [1]
     assert play.fetch.inflight_bytes == 0
 
@@ -439,21 +439,21 @@ def test_strangers_and_repetitions_do_no_harm() -> None:
     play = Play(A)
     play.do(wanted(pieces(2)))
     for event in (
-        PieceArrived(B, 7, piece(9)),
+        PiecesArrived(B, 7, (piece(9),)),
         PieceLacked(B, 7, piece(0)),
         PieceLacked(A, 9, piece(9)),
         PieceSpoiled(B, piece(9)),
         SourceClosed(B),
         SourceProgressed(B),
         PieceUnwanted(piece(9)),
-        PieceArrived(A, 1, piece(0)),
-        PieceArrived(A, 1, piece(0)),
+        PiecesArrived(A, 1, (piece(0),)),
+        PiecesArrived(A, 1, (piece(0),)),
         PieceLacked(A, 1, piece(0)),
         Tick(),
     ):
         play.do(event)
     assert len(play.fetch) == 1
-    play.do(PieceArrived(A, 1, piece(1)))
+    play.do(PiecesArrived(A, 1, (piece(1),)))
     assert len(play.fetch) == 0
     assert play.fetch.inflight_bytes == 0
 
@@ -489,7 +489,7 @@ class Swarm:
     def arrive(self, node: NodeId, ask_id: int, one: Piece) -> None:
         self.wants.pop(one, None)
         self.settle(ask_id, one)
-        self.do(PieceArrived(node, ask_id, one))
+        self.do(PiecesArrived(node, ask_id, (one,)))
 
     def settle(self, ask_id: int, one: Piece) -> None:
         """The source has answered for a piece: drop a finished ask, as the transfer does."""

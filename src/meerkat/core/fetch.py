@@ -28,7 +28,6 @@ from meerkat.core.fetch_words import (
     CancelAsk,
     Command,
     Event,
-    PieceArrived,
     PieceLacked,
     PiecesArrived,
     PieceSpoiled,
@@ -65,7 +64,6 @@ __all__ = [
     "Command",
     "Event",
     "Fetch",
-    "PieceArrived",
     "PieceLacked",
     "PieceSpoiled",
     "PieceUnwanted",
@@ -125,8 +123,6 @@ class Fetch:
                 self._close(node)
             case SourceProgressed(node):
                 self._progress(node)
-            case PieceArrived(node, ask_id, piece):
-                self._arrive(node, ask_id, piece, now)
             case PiecesArrived(node, ask_id, pieces):
                 for piece in pieces:
                     self._arrive(node, ask_id, piece, now)

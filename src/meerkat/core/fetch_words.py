@@ -60,17 +60,8 @@ class SourceProgressed:
 
 
 @dataclass(frozen=True, slots=True)
-class PieceArrived:
-    """The piece came and its digest was right: all who wanted it are served, nobody wants it any more."""
-
-    node: NodeId
-    ask_id: int
-    piece: Piece
-
-
-@dataclass(frozen=True, slots=True)
 class PiecesArrived:
-    """Some that came together."""
+    """They came together and their digests were right: all who wanted them are served, nobody wants them any more."""
 
     node: NodeId
     ask_id: int
@@ -97,7 +88,7 @@ class PiecesPointed:
 class PieceSpoiled:
     """The piece came with other bytes than its digest promises; it is still wanted, but not from there.
 
-    For a recipe, whose parts have no digests of their own, it may come after `PieceArrived`, for every part; those
+    For a recipe, whose parts have no digests of their own, it may come after `PiecesArrived`, for every part; those
     are then wanted anew.
     """
 
@@ -117,7 +108,6 @@ Event = (
     | SourceOpened
     | SourceClosed
     | SourceProgressed
-    | PieceArrived
     | PiecesArrived
     | PieceLacked
     | PiecesPointed

@@ -166,7 +166,7 @@ class Abandon:
         for number, batch in enumerate(_batches(pieces)):
             if found.lacking and (found.had or number >= ABANDON_ASKS_MAX):
                 break
-            here = await self._asking.own(batch)
+            here = await self._asking.giving.own(batch)
             missing = [piece for piece, mine in zip(batch, here, strict=True) if not mine]
             having = await self._having(missing, asked, found)
             found.had = found.had or any(here) or bool(having)

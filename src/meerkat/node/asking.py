@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from meerkat.core import fetch
 from meerkat.core.delta import Basis
@@ -28,12 +28,10 @@ from meerkat.node.giving import Giving
 from meerkat.node.hub import Hub
 from meerkat.node.inquiry import Inquiry
 from meerkat.node.ports import Pipe
-from meerkat.node.serve import Assembled, is_piece, own
+from meerkat.node.serve import is_piece
 from meerkat.node.tasks import Tasks
 
 log = logging.getLogger("meerkat.asking")
-
-T = TypeVar("T")
 
 NO_BASES: Mapping[Piece, Basis] = {}
 
@@ -64,12 +62,7 @@ class Asking:
         tasks: Tasks,
         rng: random.Random,
     ) -> None:
-        self._root = root
-        self._stage = stage
-        self._trash = trash
-        self._books = books
         self._hub = hub
-        self._threads = threads
         self._tasks = tasks
         self.on_spoiled: Callable[[NodeId], None] = lambda node: None
         self._fetch = fetch.Fetch(rng)
@@ -132,11 +125,6 @@ class Asking:
     def linked(self) -> set[NodeId]:
         """The members that can be asked."""
         return set(self._pipes)
-
-    async def own(self, pieces: Sequence[Piece]) -> list[bool]:
-        """Which of these pieces this disk has: in the folder, in the trash or in the stage."""
-        here = self._root, self._stage, self._trash, Assembled(self.giving.partials, self._stage), tuple(pieces)
-        return await self._in_thread(lambda: self._books.read_here(lambda view: own(view, *here)))
 
     # ---- the machine and its answers
 
@@ -289,9 +277,6 @@ class Asking:
             self._handle(fetch.PieceUnwanted(piece))
         if not self._waiting:
             self.giving.rest()
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 def _whole(piece: Piece, item: bytes | Delta, basis: Basis | None) -> bytes | None:

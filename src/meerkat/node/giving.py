@@ -7,7 +7,7 @@ same do not wait for each other.
 """
 
 import asyncio
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from meerkat.model.limits import COMING_MAX, COMING_WAIT_S, RECENT_BYTES_MAX
 from meerkat.model.path import RelPath
 from meerkat.node.books import Books
 from meerkat.node.ports import Pipe
-from meerkat.node.serve import Assembled, Partials, answer, serve, shortened
+from meerkat.node.serve import Assembled, Partials, Staged, answer, own, serve, shortened
 
 T = TypeVar("T")
 
@@ -76,6 +76,11 @@ class Giving:
         self._recent.clear()
         self._recent_bytes = 0
 
+    async def own(self, pieces: Sequence[Piece]) -> list[bool]:
+        """Which of these pieces this disk has: in the folder, in the trash or in the stage."""
+        here = *self._places(), tuple(pieces)
+        return await self._in_thread(lambda: self._books.read_here(lambda view: own(view, *here)))
+
     async def serve(self, node: NodeId, pipe: Pipe[CarryFrame], ask: PieceAsk, slots: asyncio.Semaphore) -> None:
         """Answer one question; gives its slot back before it waits for what is still to come."""
         try:
@@ -111,13 +116,16 @@ class Giving:
         answers = [None if index in elsewhere else self._recent.get(piece) for index, piece in enumerate(ask.pieces)]
         rest = [index for index, data in enumerate(answers) if data is None and index not in elsewhere]
         if rest:
-            pieces = tuple(ask.pieces[index] for index in rest)
-            here = self._root, self._stage, self._trash, Assembled(self.partials, self._stage), pieces, self.on_suspect
+            here = *self._places(), tuple(ask.pieces[index] for index in rest), self.on_suspect
             found = await self._in_thread(lambda: self._books.read_here(lambda view: serve(view, *here)))
             for index, data in zip(rest, found, strict=True):
                 # It may have come while the disk was looked at.
                 answers[index] = self._recent.get(ask.pieces[index]) if data is None else data
         return answers
+
+    def _places(self) -> tuple[Root, Stage, Trash, Staged]:
+        """Where bytes may lie here, for one question."""
+        return self._root, self._stage, self._trash, Assembled(self.partials, self._stage)
 
     def _coming_soon(
         self, node: NodeId, ask: PieceAsk, answers: list[bytes | None], elsewhere: Container[int]

@@ -175,7 +175,8 @@ class Gossip:
         with this node are told a moment later: by then most ends have said themselves that they know of them."""
         news = beyond(self._books.context, hearer.knows)
         later = {author for author in news if author.node in self._hearers and author.node != self._self_id}
-        if not later or len(self.latest) > FULL_MESH_NODES_MAX or (hearer.relay_at or now + 1.0) <= now:
+        waited = hearer.relay_at is not None and hearer.relay_at <= now
+        if not later or len(self.latest) > FULL_MESH_NODES_MAX or waited:
             hearer.relay_at = None
             return news
         if hearer.relay_at is None:

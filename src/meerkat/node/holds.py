@@ -261,8 +261,7 @@ class Holds:
             Fault: not_found.
         """
         paths = await self._held(number)
-        for at in range(0, len(paths), HELD_PAGE_PATHS):
-            await self._release(paths[at : at + HELD_PAGE_PATHS])
+        await self._look_at(paths)
         await self.refresh()
         return len(paths)
 

@@ -261,9 +261,9 @@ class Transfer:
         missing: list[Chunk] = []
         for run, place in _runs_here(recipe.chunks, view):
             length = sum(chunk.length for chunk in run)
-            if place is not None and self._stage.copy_unchecked(
-                name, run[0].offset, place.path, place.base, place.offset, length
-            ):
+            if place is None:
+                missing.extend(run)
+            elif self._stage.copy_unchecked(name, run[0].offset, place.path, place.base, place.offset, length):
                 copied += length
             else:
                 missing.extend(self._fill_from_here(name, run, view))
@@ -306,11 +306,8 @@ class Transfer:
             raise PathBlocked(lie(f"its recipe is wrong: {error}")) from error
 
     def _prepare(self, name: str, version: Version, recipe: Recipe) -> list[Chunk]:
-        """Make the staged file, or keep what an earlier try left: returns the chunks that are not in it."""
-        existed = self._stage.inode(name) is not None
+        """Keep what an earlier try left in the staged file: returns the chunks that are not in it."""
         self._stage.prepare(name, version.size)
-        if not existed:
-            return list(recipe.chunks)
         missing = []
         for chunk in recipe.chunks:
             if blake3(self._stage.read(name, chunk.offset, chunk.length)).digest() != chunk.digest:

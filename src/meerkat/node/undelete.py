@@ -17,7 +17,6 @@ from meerkat.model.limits import (
     COMMIT_BATCH_MAX,
     DELETED_TOGETHER_MS,
     HISTORY_ROWS_MAX,
-    LOOK_AHEAD_PATHS,
     SMALL_GROUP_BYTES_MAX,
 )
 from meerkat.model.path import RelPath, is_below
@@ -164,20 +163,12 @@ def _lost(under: RelPath, view: View) -> tuple[list[Lost], dict[RelPath, int], b
             unknown[entry.path] = at_ms
         else:
             lost.append(Lost(entry.path, version, at_ms))
-    held = not lost and not unknown and any(True for _ in _held(view, under))
+    held = not lost and not unknown and _is_held_within(view, under)
     return lost, unknown, held
 
 
-def _held(view: View, under: RelPath) -> Iterator[RelPath]:
-    if view.is_held(under):
-        yield under
-    after: RelPath = under
-    while page := view.held(None, after, LOOK_AHEAD_PATHS):
-        for path in page:
-            if not is_below(path, under):
-                return
-            yield path
-        after = page[-1]
+def _is_held_within(view: View, under: RelPath) -> bool:
+    return view.is_held(under) or any(is_below(path, under) for path in view.held(None, under, 1))
 
 
 def _from_trash(kept: Iterator[Kept], unknown: dict[RelPath, int]) -> Iterator[Lost]:
