@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import TypeVar
 
 from meerkat.disk.root import Root
@@ -26,6 +25,7 @@ from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.hub import Hub
 from meerkat.node.ports import Tx, View
+from meerkat.node.relocate import elsewhere, paths_within
 from meerkat.node.scope import Scope
 
 T = TypeVar("T")
@@ -94,8 +94,8 @@ class Moves:
         return told
 
     async def _take_in_folder(self, old: RelPath, new: RelPath) -> Told | None:
-        within = await self._here(partial(_within, old))
-        with self._claimed([path for each in within for path in (each, RelPath(new + each[len(old) :]))]) as free:
+        within = await self._here(partial(paths_within, old))
+        with self._claimed([path for each in within for path in (each, elsewhere(each, old, new))]) as free:
             if not free:
                 return None
             moved, left, whole = await self._here(partial(self._matched, old, new))
@@ -228,10 +228,6 @@ class Moves:
 def _stands_in_known(view: View, path: RelPath) -> bool:
     """True when everybody knows the folders above: what is above is told first, as a folder of its own."""
     return all((base := view.base(above)) and base.content.kind is Kind.FOLDER for above in ancestors(path))
-
-
-def _within(old: RelPath, view: View) -> list[RelPath]:
-    return [path for path, _ in islice(view.bases(old), MOVED_PATHS_MAX + 1)]
 
 
 def record_moved(tx: Tx, moved: Sequence[Moved]) -> list[RelPath]:

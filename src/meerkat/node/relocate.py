@@ -78,10 +78,10 @@ class Relocator:
 
     async def move(self, old: RelPath, new: RelPath) -> bool:
         """Move `old` to `new`. False: they do not agree (any more), or somebody is at work there; nothing was done."""
-        paths = await self._books.read(partial(_paths_within, old))
+        paths = await self._books.read(partial(paths_within, old))
         if len(paths) > MOVED_PATHS_MAX:
             return False
-        wanted = [*paths, *(_elsewhere(path, old, new) for path in paths)]
+        wanted = [*paths, *(elsewhere(path, old, new) for path in paths)]
         if any(map(self._ignored, wanted)):
             return False  # what is ignored stays where it is, and nothing is put down for it
         try:
@@ -207,12 +207,13 @@ def heal_relocation(root: Root, tx: Tx) -> None:
     tx.move_bases(old, new)
 
 
-def _paths_within(old: RelPath, view: View) -> list[RelPath]:
+def paths_within(old: RelPath, view: View) -> list[RelPath]:
     """The folder and what stands in it, one more than may be moved at most."""
     return [path for path, _ in islice(view.bases(old), MOVED_PATHS_MAX + 1)]
 
 
-def _elsewhere(path: RelPath, old: RelPath, new: RelPath) -> RelPath:
+def elsewhere(path: RelPath, old: RelPath, new: RelPath) -> RelPath:
+    """Where a path at or below `old` is when that is at `new`."""
     return RelPath(new + path[len(old) :])
 
 
