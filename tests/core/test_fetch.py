@@ -116,11 +116,25 @@ def test_a_piece_is_asked_and_arrives() -> None:
     assert play.fetch.wake_at() is None
 
 
-def test_wants_wait_for_a_source() -> None:
-    """Nothing is asked, nor reported, while nobody is there; the first source is asked at once."""
+def test_without_a_source_a_want_is_stuck() -> None:
+    """Whoever wants something hears at once that nobody is there; the first source is asked for it."""
     play = Play()
-    assert play.do(PieceWanted(Want(piece(1)))) == []
+    assert play.do(PieceWanted(Want(piece(1)))) == [ReportStuck(piece(1))]
     assert play.do(SourceOpened(A)) == [SendAsk(A, 1, (piece(1),))]
+
+
+def test_the_last_source_leaves_nobody_waiting() -> None:
+    """What was asked of it and what was about to be are both stuck, and both are asked for when one is there again."""
+    play = Play(A)
+    some = pieces(400)
+    play.do(wanted(some))
+    assert 0 < len(play.asked(A)) < len(some)
+    play.do(SourceClosed(A))
+    assert len(play.stuck) == len(some)
+    assert set(play.stuck) == set(some)
+    play.asks.clear()
+    play.do(SourceOpened(B))
+    assert play.finish() == {B: len(some)}
 
 
 def test_small_pieces_travel_together() -> None:

@@ -38,10 +38,11 @@ while True:
     os.unlink("p")
     os.rename("held", "p")
     ended = time.perf_counter()
-    while time.perf_counter() - ended < (ended - began) * random.choice((0, 1, 2, 8)):
+    while time.perf_counter() - ended < (ended - began) * random.choice((0, 1, 2, 8, 64, 512)):
         pass
 """
-"""Swaps take longer on some disks than on others: the folder stands for about as long as it does not."""
+"""Swaps take longer on some disks than on others. Between them: from no time to so much that a file is put down even by a
+process that has to wait for its turn."""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from node_pool import pool
-from node_rooms import WITHIN_S, path, until
+from node_rooms import WITHIN_S, eventually, path, until
 
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.path import MARKER
@@ -36,8 +36,12 @@ def test_edits_reach_everybody(tmp_path: Path) -> None:
             tree = await nodes.settled()
             assert set(tree) == {"g", "g/b.txt", "large", "link"}
             assert tree["large"][1] == 0o750
-            status = await ada.ask("status")
-            assert (status["state"], status["files"], status["behind"]) == ("in_sync", 3, {"files": 0, "bytes": 0})
+
+            async def at_rest() -> bool:
+                status = await ada.ask("status")
+                return (status["state"], status["files"], status["behind"]) == ("in_sync", 3, {"files": 0, "bytes": 0})
+
+            await eventually("ada says so", at_rest)
 
     asyncio.run(play())
 

@@ -12,6 +12,7 @@ one has room:
 - An ask without progress is cancelled and its pieces go elsewhere; the source comes last for a while, and more
   patience is had with it. What arrives late is welcome all the same.
 - A source that lacked all of an ask is left alone briefly; `SourceProgressed` makes it worth asking again.
+- Where no source is open, what is wanted is stuck: whoever wants it hears of that, and does not wait for a link.
 - A source may point to another (`PiecesPointed`), which is asked then; if that one lacks the piece, the first again.
 
 Invariants: bytes in flight never exceed `PEER_INFLIGHT_BYTES_MAX` per source and `NODE_INFLIGHT_BYTES_MAX` in all;
@@ -383,7 +384,7 @@ class Fetch:
         """Let an item wait that not everyone can be asked for."""
         self._stirred = True
         able = [source for source in self._sources.values() if self._can(source, item)]
-        if len(able) == len(self._sources):
+        if able and len(able) == len(self._sources):
             self._ready.push(item)
         elif able:
             min(able, key=lambda source: source.rank(item, now)).backlog.push(item)
@@ -393,6 +394,9 @@ class Fetch:
 
     def _dispatch(self, now: float) -> None:
         """Hand out asks while a source has room and something to be asked for."""
+        if not self._sources:
+            for item in self._ready.drain():
+                self._route(item, now)
         awake = [source for source in self._sources.values() if source.dry_until <= now]
         if not awake:
             return
