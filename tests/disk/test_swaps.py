@@ -41,8 +41,8 @@ while True:
     while time.perf_counter() - ended < (ended - began) * random.choice((0, 1, 2, 8, 64, 512)):
         pass
 """
-"""Swaps take longer on some disks than on others. Between them: from no time to so much that a file is put down even by a
-process that has to wait for its turn."""
+"""Swaps take longer on some disks than on others. Between them: from no time to so much that a file is put down even by
+a process that has to wait for its turn."""
 
 
 @contextmanager
