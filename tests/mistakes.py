@@ -5,9 +5,9 @@ design would have as its rule.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from replicas import Answer, Replica
 
 from meerkat.core import compare as comparing

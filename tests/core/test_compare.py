@@ -1,8 +1,8 @@
 """What a look at the disk means: the table of R4-R5, that of adoption (R11, R12), and which paths are looked at."""
 
-import dataclasses
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,8 +31,8 @@ DIR = folder()
 LINK = Base(Content(Kind.SYMLINK, b"target"), Stat(Kind.SYMLINK, 6, 5, 1, 2, 0o777))
 V_OLD, V_NEW, V_OTHER, V_DIR = (version_of(base) for base in (OLD, NEW, OTHER, DIR))
 GONE = Version(Kind.TOMBSTONE)
-OVER_NEW = dataclasses.replace(V_OTHER, hist=(mark(NEW.content),))
-GONE_OVER_NEW = dataclasses.replace(GONE, hist=(mark(NEW.content),))
+OVER_NEW = msgspec.structs.replace(V_OTHER, hist=(mark(NEW.content),))
+GONE_OVER_NEW = msgspec.structs.replace(GONE, hist=(mark(NEW.content),))
 
 
 def names(change: Change | None) -> tuple[Content, set[str]] | None:
@@ -127,7 +127,7 @@ def test_compare(
 
 def test_a_write_passes_height_and_hist_on() -> None:
     """It stands above what it replaces and names it; it is a person's."""
-    change = compare(there(a=dataclasses.replace(V_OLD, height=4)), OLD, NEW, False)
+    change = compare(there(a=msgspec.structs.replace(V_OLD, height=4)), OLD, NEW, False)
     assert change is not None
     assert (change.version.height, change.version.hist) == (5, (mark(OLD.content),))
     assert not change.version.weak
@@ -282,7 +282,7 @@ def test_a_version_says_what_was_seen(base: Base) -> None:
 def test_a_recipe_comes_along() -> None:
     """A file of several chunks names its recipe."""
     recipe = Digest(b"r" * 32)
-    assert version_of(dataclasses.replace(NEW, recipe=recipe)).recipe == recipe
+    assert version_of(msgspec.structs.replace(NEW, recipe=recipe)).recipe == recipe
 
 
 # ---- which paths are worth a look

@@ -1,8 +1,9 @@
 """How replicas of a path become one: the laws of the merge rule, what a write passes on, what is retracted."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,7 +69,7 @@ def test_merge(mine: Siblings, theirs: Siblings, mine_known: Vector, theirs_know
     assert merge(theirs, mine, theirs_known, mine_known) == merged
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Replica:
     """One path at one node: its siblings, and everything that the node has heard of."""
 
@@ -153,18 +154,18 @@ def test_a_delta_is_legal_above_the_floor(context: Vector, floor: Vector, legal:
 
 def test_height_grows_along_edits() -> None:
     """A successor stands above everything that it replaces, a first write at 1; a tombstone counts like any write."""
-    low, high = dataclasses.replace(ONE, height=3), dataclasses.replace(GONE, height=7)
+    low, high = msgspec.structs.replace(ONE, height=3), msgspec.structs.replace(GONE, height=7)
     both = {Dot(A, 1): low, Dot(B, 1): high}
     assert supersede(both, [], TWO).height == 1
     assert supersede(both, [Dot(A, 1)], TWO).height == 4
     assert supersede(both, both, TWO).height == 8
-    assert supersede(both, both, dataclasses.replace(TWO, height=2), keep_height=True).height == 2
+    assert supersede(both, both, msgspec.structs.replace(TWO, height=2), keep_height=True).height == 2
 
 
 def test_hist_names_what_was_superseded() -> None:
     """The contents replaced and their own hists, without the successor's content; a tombstone hands hists on."""
-    old = dataclasses.replace(ONE, hist=(mark(THREE.content),))
-    siblings = {Dot(A, 1): old, Dot(B, 1): dataclasses.replace(GONE, hist=(mark(FOLDER),))}
+    old = msgspec.structs.replace(ONE, hist=(mark(THREE.content),))
+    siblings = {Dot(A, 1): old, Dot(B, 1): msgspec.structs.replace(GONE, hist=(mark(FOLDER),))}
     expected = {mark(ONE.content), mark(THREE.content), mark(FOLDER)}
     assert set(supersede(siblings, siblings, TWO).hist) == expected
     assert set(supersede(siblings, siblings, GONE).hist) == expected
@@ -177,7 +178,7 @@ def test_hist_keeps_the_newest_marks() -> None:
     """A long chain of edits stays within its bound, and the last contents are still known as old."""
     siblings: Siblings = {}
     for number in range(3 * HIST_MARKS_MAX):
-        version = dataclasses.replace(ONE, digest=Digest(number.to_bytes(2, "big") * 16))
+        version = msgspec.structs.replace(ONE, digest=Digest(number.to_bytes(2, "big") * 16))
         siblings = {Dot(A, number + 1): supersede(siblings, siblings, version)}
     (last,) = siblings.values()
     assert len(last.hist) == HIST_MARKS_MAX
@@ -190,7 +191,7 @@ def test_hist_keeps_the_newest_marks() -> None:
 def test_a_successor_is_valid_and_its_own(them: Siblings, successor: Version, keep_height: bool) -> None:
     """Whatever it replaces, only height and hist change, and it never counts itself as superseded."""
     result = supersede(them, them, successor, keep_height=keep_height)
-    assert dataclasses.replace(result, height=1, hist=()) == dataclasses.replace(successor, height=1, hist=())
+    assert msgspec.structs.replace(result, height=1, hist=()) == msgspec.structs.replace(successor, height=1, hist=())
     assert len(result.hist) <= HIST_MARKS_MAX
     assert not successor.living or mark(successor.content) not in result.hist
 
@@ -213,8 +214,8 @@ def test_replace_takes_exactly_what_was_seen() -> None:
 def test_more_versions_than_a_path_can_have_end_as_the_same_ones_everywhere() -> None:
     """Whoever floods a path with versions leaves every node with the same set, whichever came first, and with no more
     than others take in."""
-    flood = {Dot(A, seq): dataclasses.replace(ONE, height=seq % 7 + 1) for seq in range(1, SIBLINGS_MAX + 1)}
-    more = {Dot(B, seq): dataclasses.replace(TWO, height=seq % 5 + 3) for seq in range(1, SIBLINGS_MAX + 1)}
+    flood = {Dot(A, seq): msgspec.structs.replace(ONE, height=seq % 7 + 1) for seq in range(1, SIBLINGS_MAX + 1)}
+    more = {Dot(B, seq): msgspec.structs.replace(TWO, height=seq % 5 + 3) for seq in range(1, SIBLINGS_MAX + 1)}
     one = merge(flood, more, {A: SIBLINGS_MAX}, {B: SIBLINGS_MAX})
     other = merge(more, flood, {B: SIBLINGS_MAX}, {A: SIBLINGS_MAX})
     assert one == other
@@ -224,7 +225,7 @@ def test_more_versions_than_a_path_can_have_end_as_the_same_ones_everywhere() ->
 
 def test_an_edit_of_the_highest_version_is_still_a_version() -> None:
     """A height at the end of its range does not make the next writer say what nobody takes in."""
-    top = {Dot(A, 1): dataclasses.replace(ONE, height=HEIGHT_MAX)}
+    top = {Dot(A, 1): msgspec.structs.replace(ONE, height=HEIGHT_MAX)}
     edit = supersede(top, top, TWO)
     edit.ensure_valid()
     assert edit.height == HEIGHT_MAX
@@ -232,28 +233,28 @@ def test_an_edit_of_the_highest_version_is_still_a_version() -> None:
 
 def test_dots_and_tombstones_are_told_apart() -> None:
     """Twins share a content; tombstones are no content that anything could be compared with."""
-    siblings = {Dot(A, 1): ONE, Dot(B, 1): dataclasses.replace(ONE, mtime_ns=5), Dot(C, 1): GONE}
+    siblings = {Dot(A, 1): ONE, Dot(B, 1): msgspec.structs.replace(ONE, mtime_ns=5), Dot(C, 1): GONE}
     assert dots_of(siblings, ONE.content) == {Dot(A, 1), Dot(B, 1)}
     assert tombstones(siblings) == {Dot(C, 1)}
 
 
 # ---- R6, R7: retracting, and what need not be kept again
 
-WEAK = dataclasses.replace(ONE, weak=True)
-OVER_ONE = dataclasses.replace(TWO, hist=(mark(ONE.content),))
+WEAK = msgspec.structs.replace(ONE, weak=True)
+OVER_ONE = msgspec.structs.replace(TWO, hist=(mark(ONE.content),))
 
 
 @pytest.mark.parametrize(
     ("siblings", "gone"),
     [
         ({Dot(A, 1): WEAK, Dot(B, 1): OVER_ONE}, {Dot(A, 1)}),
-        ({Dot(A, 1): WEAK, Dot(B, 1): dataclasses.replace(GONE, hist=OVER_ONE.hist)}, {Dot(A, 1)}),
+        ({Dot(A, 1): WEAK, Dot(B, 1): msgspec.structs.replace(GONE, hist=OVER_ONE.hist)}, {Dot(A, 1)}),
         ({Dot(A, 1): ONE, Dot(B, 1): OVER_ONE}, set()),
         ({Dot(A, 1): WEAK, Dot(B, 1): TWO}, set()),
-        ({Dot(A, 1): dataclasses.replace(WEAK, hist=OVER_ONE.hist)}, set()),
-        ({Dot(A, 1): dataclasses.replace(GONE, weak=True), Dot(B, 1): OVER_ONE}, set()),
+        ({Dot(A, 1): msgspec.structs.replace(WEAK, hist=OVER_ONE.hist)}, set()),
+        ({Dot(A, 1): msgspec.structs.replace(GONE, weak=True), Dot(B, 1): OVER_ONE}, set()),
         ({Dot(A, 1): WEAK, Dot(B, 1): WEAK, Dot(C, 1): OVER_ONE}, {Dot(A, 1), Dot(B, 1)}),
-        ({Dot(A, 1): WEAK, Dot(B, 1): dataclasses.replace(ONE, hist=OVER_ONE.hist)}, set()),
+        ({Dot(A, 1): WEAK, Dot(B, 1): msgspec.structs.replace(ONE, hist=OVER_ONE.hist)}, set()),
     ],
     ids=["edited", "deleted", "a person's", "unrelated", "alone", "a tombstone", "twins", "written again"],
 )
@@ -273,11 +274,11 @@ def test_is_kept(digest: Digest) -> None:
     """A content needs no further name where something living holds it or is an edit of it; a tombstone does not do."""
     content = Content(Kind.FILE, digest)
     short = (mark(content),)
-    version = dataclasses.replace(ONE, digest=digest)
-    other = dataclasses.replace(ONE, digest=Digest(bytes(byte ^ 255 for byte in digest)))
+    version = msgspec.structs.replace(ONE, digest=digest)
+    other = msgspec.structs.replace(ONE, digest=Digest(bytes(byte ^ 255 for byte in digest)))
     assert is_kept({Dot(A, 1): version}, content)
-    assert is_kept({Dot(A, 1): dataclasses.replace(other, hist=short)}, content)
-    assert not is_kept({Dot(A, 1): dataclasses.replace(GONE, hist=short), Dot(B, 1): other}, content)
+    assert is_kept({Dot(A, 1): msgspec.structs.replace(other, hist=short)}, content)
+    assert not is_kept({Dot(A, 1): msgspec.structs.replace(GONE, hist=short), Dot(B, 1): other}, content)
     assert not is_kept({}, content)
 
 

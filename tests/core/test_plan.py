@@ -1,7 +1,6 @@
 """Index minus disk: each next step, and that steps lead to where nothing is left to do."""
 
-import dataclasses
-
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,12 +49,12 @@ IMPLIED = IMPLIED_FOLDER.version
         ({Dot(A, 1): GONE}, shown(DIR), False, Remove()),
         ({Dot(A, 1): LOW}, shown(file(1, mtime_ns=8)), False, Retouch(LOW)),
         ({Dot(A, 1): LOW}, shown(file(1, mode=0o755)), False, Retouch(LOW)),
-        ({Dot(A, 1): LINK}, shown(dataclasses.replace(LINK, mtime_ns=9)), False, Settled()),
-        ({Dot(A, 1): DIR}, shown(dataclasses.replace(DIR, mtime_ns=9)), False, Settled()),
+        ({Dot(A, 1): LINK}, shown(msgspec.structs.replace(LINK, mtime_ns=9)), False, Settled()),
+        ({Dot(A, 1): DIR}, shown(msgspec.structs.replace(DIR, mtime_ns=9)), False, Settled()),
         ({Dot(A, 1): GONE}, None, True, Place(IMPLIED, frozenset())),
         ({}, None, True, Place(IMPLIED, frozenset())),
         ({Dot(A, 1): GONE}, shown(IMPLIED), True, Settled()),
-        ({Dot(A, 1): GONE}, shown(dataclasses.replace(DIR, mode=0o700)), True, Retouch(IMPLIED)),
+        ({Dot(A, 1): GONE}, shown(msgspec.structs.replace(DIR, mode=0o700)), True, Retouch(IMPLIED)),
         ({Dot(A, 1): GONE}, shown(LOW), True, Place(IMPLIED, frozenset())),
     ],
     ids=[
@@ -132,9 +131,9 @@ def test_a_file_under_a_folder_is_kept() -> None:
         (shown(LOW), LOW, False),
         (shown(LOW), file(1, mtime_ns=8), True),
         (shown(LOW), file(1, mode=0o600), True),
-        (shown(LINK), dataclasses.replace(LINK, mtime_ns=99), False),
-        (shown(DIR), dataclasses.replace(DIR, mode=0o700), True),
-        (shown(DIR), dataclasses.replace(DIR, mtime_ns=99), False),
+        (shown(LINK), msgspec.structs.replace(LINK, mtime_ns=99), False),
+        (shown(DIR), msgspec.structs.replace(DIR, mode=0o700), True),
+        (shown(DIR), msgspec.structs.replace(DIR, mtime_ns=99), False),
     ],
 )
 def test_differs(base: Base, version: Version, different: bool) -> None:

@@ -1,8 +1,8 @@
 """What a path shows and what a loser's copy is called: pure functions of what is known, the same on every node."""
 
-import dataclasses
 import random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,11 +48,11 @@ def test_nothing_shows_nothing() -> None:
     [
         ({Dot(A, 1): LOW, Dot(B, 1): GONE}, LOW),
         ({Dot(A, 1): LOW, Dot(B, 1): HIGH}, HIGH),
-        ({Dot(A, 1): dataclasses.replace(LOW, height=2), Dot(B, 1): HIGH}, LOW),
-        ({Dot(A, 1): LOW, Dot(B, 1): dataclasses.replace(HIGH, height=9, weak=True)}, LOW),
-        ({Dot(A, 1): dataclasses.replace(DIR, weak=True), Dot(B, 1): dataclasses.replace(HIGH, height=9)}, DIR),
+        ({Dot(A, 1): msgspec.structs.replace(LOW, height=2), Dot(B, 1): HIGH}, LOW),
+        ({Dot(A, 1): LOW, Dot(B, 1): msgspec.structs.replace(HIGH, height=9, weak=True)}, LOW),
+        ({Dot(A, 1): msgspec.structs.replace(DIR, weak=True), Dot(B, 1): msgspec.structs.replace(HIGH, height=9)}, DIR),
         ({Dot(A, 1): LOW, Dot(B, 1): LINK}, LINK),
-        ({Dot(A, 1): dataclasses.replace(LOW, mtime_ns=2**60), Dot(B, 1): HIGH}, HIGH),
+        ({Dot(A, 1): msgspec.structs.replace(LOW, mtime_ns=2**60), Dot(B, 1): HIGH}, HIGH),
     ],
     ids=[
         "an edit beats a deletion",
@@ -71,9 +71,9 @@ def test_who_wins(siblings: Siblings, winner: Version) -> None:
 
 def test_twins_are_one_item() -> None:
     """Equal content is one item with all its dots; its strength is the strongest dot's, its bits the greatest dot's."""
-    strong = dataclasses.replace(LOW, height=5, mtime_ns=1, mode=0o600)
-    late = dataclasses.replace(LOW, height=1, mtime_ns=2, mode=0o644, weak=True)
-    outlook = view({Dot(A, 1): strong, Dot(C, 1): late, Dot(B, 1): dataclasses.replace(HIGH, height=4)}, False)
+    strong = msgspec.structs.replace(LOW, height=5, mtime_ns=1, mode=0o600)
+    late = msgspec.structs.replace(LOW, height=1, mtime_ns=2, mode=0o644, weak=True)
+    outlook = view({Dot(A, 1): strong, Dot(C, 1): late, Dot(B, 1): msgspec.structs.replace(HIGH, height=4)}, False)
     assert outlook.winner is not None
     assert outlook.winner.dots == {Dot(A, 1), Dot(C, 1)}
     assert outlook.winner.version == late
@@ -86,7 +86,7 @@ def test_something_living_below_implies_a_folder() -> None:
     outlook = view({Dot(A, 1): LOW, Dot(B, 1): HIGH}, True)
     assert (outlook.winner, outlook.implied) == (IMPLIED_FOLDER, True)
     assert [item.content for item in outlook.losers] == [HIGH.content, LOW.content]
-    written = view({Dot(A, 1): dataclasses.replace(DIR, mode=0o700)}, True)
+    written = view({Dot(A, 1): msgspec.structs.replace(DIR, mode=0o700)}, True)
     assert written.winner is not None
     assert (written.winner.version.mode, written.implied) == (0o700, False)
 

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from meerkat.disk.root import stat_of
 from meerkat.disk.trash_note import NOTE, Kept, is_recent, read_entry, read_note, write_note

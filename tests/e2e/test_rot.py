@@ -2,10 +2,10 @@
 
 import os
 import random
-from dataclasses import replace
 
 import pytest
 from e2e.pool import Node, Pool
+from msgspec.structs import replace
 
 from meerkat.disk.root import Root
 from meerkat.model.path import parse_path

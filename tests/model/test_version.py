@@ -1,9 +1,8 @@
 """Versions: which combinations of fields are a version at all."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 from strategies import versions
 
 from meerkat.model.ids import DIGEST_BYTES, Digest

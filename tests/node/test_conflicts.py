@@ -1,9 +1,9 @@
 """Which conflicts people are shown: read from a real index."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from meerkat.core.merge import mark
 from meerkat.core.resolve import copy_path

@@ -2,10 +2,10 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from node_rooms import LINKED, WITHIN_S, Rooms, Tube, attending, author_of, node_id, tube, until
 
 from meerkat.model.dot import Author

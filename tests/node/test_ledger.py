@@ -1,8 +1,8 @@
 """The index's transactions over a real index: each takes a whole decision, and what waits is always known."""
 
-import dataclasses
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from blake3 import blake3
 
@@ -138,7 +138,7 @@ def test_a_recipe_comes_with_its_file(tx: Transaction) -> None:
     """What a large file consists of can be served from now on."""
     parts = [Chunk(Digest(bytes([number]) * 32), number * 10, 10) for number in range(3)]
     recipe = Recipe(tuple(parts))
-    named = dataclasses.replace(base("large"), recipe=Digest(blake3(recipe.pack()).digest()))
+    named = msgspec.structs.replace(base("large"), recipe=Digest(blake3(recipe.pack()).digest()))
     ledger.record(tx, [Sight(F, named, recipe)])
     assert tx.recipe(named.recipe) == recipe.pack()
     assert [place.path for place in tx.locate_chunk(parts[1].digest)] == [F]
@@ -335,7 +335,7 @@ def test_bits_that_the_disk_cannot_hold_do_not_wait(tx: Transaction) -> None:
     wanted = file("one")
     ledger.record_retouched(tx, [(F, base("one", mtime_ns=6), wanted)])
     assert tx.pending_count() == 0
-    told(tx, F, {Dot(ZOE, 2): dataclasses.replace(wanted, mode=0o600)}, {ZOE: 2})
+    told(tx, F, {Dot(ZOE, 2): msgspec.structs.replace(wanted, mode=0o600)}, {ZOE: 2})
     ledger.record_retouched(tx, [(F, base("one", mtime_ns=6), wanted)])
     assert isinstance(step(tx, F), Retouch)
     assert tx.pending(ROOT, 9) == [F]

@@ -1,16 +1,16 @@
 """Links between members: one for each pair, made again when lost, refused to whoever does not belong."""
 
 import asyncio
-import dataclasses
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 from node_pool import pool
 from node_rooms import eventually, until
 from spoken_links import dialled, farewell, greeted, hello, member_that_is_off
 
-from meerkat.model.frame import PROTOCOL_VERSION_MAX, Heads, Hello, LinkFrame, LinkLost
+from meerkat.model.frame import PROTOCOL_VERSION_MAX, Heads, LinkFrame, LinkLost
 from meerkat.wire.client import DialFailed
 
 
@@ -187,7 +187,7 @@ def test_a_member_that_remembers_more_of_this_node_ends_its_epoch(tmp_path: Path
             bob = await member_that_is_off(nodes, ada)
             author = ada.node.books.author
             greeting = hello(ada, bob.node)
-            outrun = Hello(**{each: getattr(greeting, each) for each in greeting.__slots__} | {"context": {author: 99}})
+            outrun = msgspec.structs.replace(greeting, context={author: 99})
             connection = await greeted(ada, bob, outrun)
             await until("a new epoch", lambda: ada.node.books.author != author)
             assert ada.node.books.author.node == author.node
@@ -230,7 +230,7 @@ def test_an_epoch_is_not_ended_again_and_again(tmp_path: Path) -> None:
             lives = {ada.node.books.author}
             while not ada.node.peers.blame.fault_of(bob.node):
                 author = ada.node.books.author
-                greeting = dataclasses.replace(hello(ada, bob.node), context={author: 99})
+                greeting = msgspec.structs.replace(hello(ada, bob.node), context={author: 99})
                 connection = await greeted(ada, bob, greeting)
                 await until("a new epoch", lambda: ada.node.books.author not in lives)
                 lives.add(ada.node.books.author)

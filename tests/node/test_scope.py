@@ -3,9 +3,9 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
 from node_rooms import Rooms, path
 
 from meerkat.node.scope import Scope

@@ -3,12 +3,12 @@
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
+from msgspec.structs import replace
 from node_rooms import Rooms, path
 
 from meerkat.core.fetch import Want

@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
+from msgspec.structs import replace
 from node_rooms import Rooms, path, until
 from scripted_sources import (
     DATA,

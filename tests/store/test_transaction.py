@@ -5,12 +5,13 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace
 from small_index import AUTHORS, DIGESTS, FILE, HERE, base_of
 
 from meerkat.model.dot import Author, Dot, joined, lowered

@@ -6,8 +6,9 @@ its own: the one that knows that its folder has moved, else the one with the gre
 both condemn the same one. Nothing about data or membership follows from it here; the condemned run is only not linked.
 """
 
-from dataclasses import dataclass, field
 from enum import Enum, auto
+
+from msgspec import Struct, field
 
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import RUNS_REMEMBERED_MAX
@@ -21,8 +22,7 @@ class Met(Enum):
     CONDEMNED = auto()  # has to take another name
 
 
-@dataclass(slots=True)
-class _Runs:
+class _Runs(Struct):
     """What is remembered of one node: `moved` of each run that was met and not condemned, oldest first."""
 
     current: bytes

@@ -6,7 +6,8 @@ what this node merely heard of. The new base is always what is there now; the ca
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from meerkat.core.merge import dots_of, mark, supersede, tombstones
 from meerkat.core.resolve import view
@@ -16,8 +17,7 @@ from meerkat.model.path import RelPath, tree_key
 from meerkat.model.version import FOLDER, Base, Content, Kind, Siblings, Stat, Version
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A new version and the dots that it replaces."""
 
     version: Version

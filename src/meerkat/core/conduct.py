@@ -5,14 +5,13 @@ long after each further fault, and as at first when it has behaved for an hour. 
 from a rest: what others pass on of that member's writes counts as ever.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import FAULT_FORGIVEN_S, FAULT_REST_MAX_S, FAULT_REST_MIN_S
 
 
-@dataclass(slots=True)
-class _Record:
+class _Record(Struct):
     """The last fault, when it was, how many there were in a row, and until when its author rests."""
 
     why: str

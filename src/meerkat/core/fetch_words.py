@@ -3,14 +3,13 @@
 Apart from the machine (`core/fetch.py`), so that whoever feeds it reads one page.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from meerkat.model.frame import Piece
 from meerkat.model.ids import NodeId
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(Struct, frozen=True):
     """A piece to fetch. `hints`: members believed to have it. `urgent`: do not let it wait behind bulk."""
 
     piece: Piece
@@ -21,46 +20,39 @@ class Want:
 # ---- what can happen
 
 
-@dataclass(frozen=True, slots=True)
-class PieceWanted:
+class PieceWanted(Struct, frozen=True):
     """Once more: the same piece may be wanted by several."""
 
     want: Want
 
 
-@dataclass(frozen=True, slots=True)
-class PiecesWanted:
+class PiecesWanted(Struct, frozen=True):
     """Many at once, which makes fuller asks than one by one."""
 
     wants: tuple[Want, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PieceUnwanted:
+class PieceUnwanted(Struct, frozen=True):
     """One of those who wanted the piece gave up."""
 
     piece: Piece
 
 
-@dataclass(frozen=True, slots=True)
-class SourceOpened:
+class SourceOpened(Struct, frozen=True):
     node: NodeId
 
 
-@dataclass(frozen=True, slots=True)
-class SourceClosed:
+class SourceClosed(Struct, frozen=True):
     node: NodeId
 
 
-@dataclass(frozen=True, slots=True)
-class SourceProgressed:
+class SourceProgressed(Struct, frozen=True):
     """It may have more by now: what it lacked is forgotten."""
 
     node: NodeId
 
 
-@dataclass(frozen=True, slots=True)
-class PiecesArrived:
+class PiecesArrived(Struct, frozen=True):
     """They came together and their digests were right: all who wanted them are served, nobody wants them any more."""
 
     node: NodeId
@@ -68,15 +60,13 @@ class PiecesArrived:
     pieces: tuple[Piece, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PieceLacked:
+class PieceLacked(Struct, frozen=True):
     node: NodeId
     ask_id: int
     piece: Piece
 
 
-@dataclass(frozen=True, slots=True)
-class PiecesPointed:
+class PiecesPointed(Struct, frozen=True):
     """The source has these pieces, and would rather have each asked of the one that it has just given it to."""
 
     node: NodeId
@@ -84,8 +74,7 @@ class PiecesPointed:
     pieces: tuple[tuple[Piece, NodeId], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PieceSpoiled:
+class PieceSpoiled(Struct, frozen=True):
     """The piece came with other bytes than its digest promises; it is still wanted, but not from there.
 
     For a recipe, whose parts have no digests of their own, it may come after `PiecesArrived`, for every part; those
@@ -96,8 +85,7 @@ class PieceSpoiled:
     piece: Piece
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """The time of `wake_at` has come."""
 
 
@@ -119,23 +107,20 @@ Event = (
 # ---- what can be asked for
 
 
-@dataclass(frozen=True, slots=True)
-class SendAsk:
+class SendAsk(Struct, frozen=True):
     node: NodeId
     ask_id: int
     pieces: tuple[Piece, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CancelAsk:
+class CancelAsk(Struct, frozen=True):
     """What is left of the ask is not needed from there any more."""
 
     node: NodeId
     ask_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReportStuck:
+class ReportStuck(Struct, frozen=True):
     """Sources are open, and none has the piece. Said once; again after something has changed, and to a new want."""
 
     piece: Piece

@@ -4,9 +4,9 @@ The invariant: a dot leaves a path's siblings only by the merge rule, by a new d
 floor. Nothing here looks at the view, at disks or at clocks.
 """
 
-import dataclasses
 from collections.abc import Iterable
 
+import msgspec
 from blake3 import blake3
 
 from meerkat.model.dot import Dot, Vector, dominates, knows
@@ -96,7 +96,7 @@ def supersede(siblings: Siblings, replaced: Iterable[Dot], successor: Version, *
         marks.pop(mark(successor.content), None)
     grown = min(HEIGHT_MAX, 1 + max((version.height for version in versions), default=0))
     height = successor.height if keep_height else grown
-    return dataclasses.replace(successor, height=height, hist=tuple(marks)[-HIST_MARKS_MAX:])
+    return msgspec.structs.replace(successor, height=height, hist=tuple(marks)[-HIST_MARKS_MAX:])
 
 
 def replace(siblings: Siblings, replaced: Iterable[Dot], dot: Dot, version: Version) -> Siblings:

@@ -4,14 +4,14 @@ Pure: times are arguments (monotonic seconds), the delays are the caller's.
 """
 
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from meerkat.model.limits import RETRY_MAX_S, RETRY_MIN_S
 from meerkat.model.path import RelPath, parent
 
 
-@dataclass(slots=True)
-class Delay:
+class Delay(Struct):
     """A path that could not be dealt with: when to try again, and how long the last wait was (seconds)."""
 
     until: float

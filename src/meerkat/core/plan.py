@@ -4,7 +4,7 @@ The plan is derived, never stored: one step for one path, a function of its sibl
 it. After the step the path is looked at again, until the answer is `Settled`.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from meerkat.core.resolve import Item, Outlook, copy_path, view
 from meerkat.model.dot import Dot
@@ -12,33 +12,28 @@ from meerkat.model.path import RelPath
 from meerkat.model.version import FOLDER, Base, Kind, Siblings, Version
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """The disk shows what it should, and no loser waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Put this version there (file, link or folder), in place of the base. `dots`: whoever wrote it will have it."""
 
     version: Version
     dots: frozenset[Dot]
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(Struct, frozen=True):
     """Take away what stands there (a folder only once it is empty)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retouch:
+class Retouch(Struct, frozen=True):
     """Same content, other times or bits."""
 
     version: Version
 
 
-@dataclass(frozen=True, slots=True)
-class KeepLoser:
+class KeepLoser(Struct, frozen=True):
     """A loser's bytes must stand at `copy` before anything else happens to it (R7).
 
     Attributes:

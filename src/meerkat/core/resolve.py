@@ -5,9 +5,9 @@ whatever it has seen first. It never changes the index.
 """
 
 import re
-from dataclasses import dataclass
 
 from blake3 import blake3
+from msgspec import Struct
 
 from meerkat.model.dot import Dot
 from meerkat.model.limits import NAME_BYTES_MAX, PATH_BYTES_MAX
@@ -17,8 +17,7 @@ from meerkat.model.version import FOLDER, Content, Kind, Siblings, Version
 _TAG = re.compile(r"\.conflict-[0-9a-f]{8}(?=\.[^.]*\Z|\Z)")
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """Twins as one: a content, all its dots, and the version whose metadata counts (that of the greatest dot)."""
 
     content: Content
@@ -26,8 +25,7 @@ class Item:
     version: Version
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
+class Outlook(Struct, frozen=True):
     """What a path should show.
 
     Attributes:

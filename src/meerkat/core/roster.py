@@ -7,8 +7,9 @@ Authentic is not yet allowed: whose word counts is read from the whole set, in `
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import assert_never
+
+from msgspec import Struct
 
 from meerkat.core.membership import InviteState as InviteState
 from meerkat.core.membership import Membership, read_membership
@@ -26,8 +27,7 @@ _RECORDS_PER_NODE_MAX = 4  # likewise, until the node's certificate has come
 _PART_OVERHEAD_BYTES = 16  # protobuf framing around each operation
 
 
-@dataclass(slots=True)
-class _Held:
+class _Held(Struct):
     """An operation and the signatures that claim it: one, once it could be judged."""
 
     op: RosterOp

@@ -6,14 +6,14 @@ found again by the times at which this node heard of its parts; these decide wha
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from meerkat.model.path import RelPath, is_below, tree_key
 from meerkat.model.version import Kind, Version
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """What stood at a path that nothing stands at now, and when (milliseconds since 1970) its going was heard of."""
 
     path: RelPath

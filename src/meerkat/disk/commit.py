@@ -12,7 +12,8 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from meerkat.disk import platform
 from meerkat.disk.naming import OtherSpelling
@@ -29,16 +30,14 @@ Between = Callable[[str], None]
 """Called after a step with its name: "looked", "exchanged", "inspected", "returned". Tests act as people there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Struct, frozen=True):
     """Done. `base` is what to record (None: the path is empty now); `old` the stage name that holds the old thing."""
 
     base: Base | None
     old: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Raced:
+class Raced(Struct, frozen=True):
     """The path is not as expected; it is untouched and the staged thing, if any, is where it was. Scan first.
 
     `exposed`: the staged thing stood at the path for a moment. Somebody may have opened it there and write to it later:
@@ -49,15 +48,13 @@ class Raced:
     exposed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Displaced:
+class Displaced(Struct, frozen=True):
     """The path raced, and what `name` now holds in the stage is a person's: it must go to a file of its own."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Occupied:
+class Occupied(Struct, frozen=True):
     """The folder was kept because it still holds something: the first few of `names` that a path can have.
 
     `strange`: names that can never be shared (not UTF-8, a nested `.meerkat`), as they can be shown.

@@ -13,8 +13,9 @@ import threading
 import time
 import unicodedata
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from meerkat.disk import platform
 from meerkat.model.limits import LISTINGS_KEPT_MAX, RACY_WINDOW_COARSE_NS
@@ -42,8 +43,7 @@ class OtherSpelling(FileNotFoundError):
         self.shown = shown
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
+class Naming(Struct, frozen=True):
     """What a disk does with names.
 
     Attributes:

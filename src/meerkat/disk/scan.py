@@ -8,10 +8,11 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import Final
 
 from blake3 import blake3
+from msgspec import Struct
+from msgspec.structs import replace
 
 from meerkat.core import chunk
 from meerkat.disk.platform import is_mount
@@ -47,8 +48,7 @@ Recall = Callable[[Digest], bytes | None]
 """What this node still knows under a recipe's digest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True):
     """What was found at `path`.
 
     Attributes:
@@ -67,8 +67,7 @@ class Sight:
     data: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unseen:
+class Unseen(Struct, frozen=True):
     """`path` and everything below it could not be looked at: nothing may be concluded about any of it."""
 
     path: RelPath

@@ -5,14 +5,14 @@ or to `Overflowed`, unless `degraded` says that changes may go unseen and folder
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from meerkat.model.path import RelPath
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(Struct, frozen=True):
     """Something happened at `path`. `closed`: nobody is known to be still writing there. `arrived`: a folder came there
     whole; perhaps it is back from where what is in it changed, of which nothing was said here."""
 
@@ -21,8 +21,7 @@ class Touched:
     arrived: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Overflowed:
+class Overflowed(Struct, frozen=True):
     """Events were lost, or not everything can be watched: only a scan of the whole tree knows."""
 
 

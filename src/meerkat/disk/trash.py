@@ -15,9 +15,10 @@ import secrets
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec.structs import replace
 
 from meerkat.core.retain import trash_to_drop
 from meerkat.disk import platform

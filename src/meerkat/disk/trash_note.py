@@ -7,9 +7,11 @@ damaged leaves bytes that are listed without a path.
 import json
 import os
 import time
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from meerkat.disk import platform
 from meerkat.disk.root import stat_of
@@ -21,8 +23,7 @@ NOTE: Final = ".json"
 _BYTES_MAX: Final = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """One thing in the trash.
 
     Attributes:

@@ -4,13 +4,12 @@
 flag beats the environment, the environment beats the file, and the file beats the default.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from meerkat.model.limits import RESCAN_INTERVAL_S
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """One start of one node.
 
     Attributes:

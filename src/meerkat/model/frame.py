@@ -8,6 +8,8 @@ asker; both sides ask and answer on the same stream, so a node that nobody can d
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from meerkat.model.dot import Vector
 from meerkat.model.ids import NO_DIGEST, Digest, NodeId, PoolId
 from meerkat.model.limits import DELTA_MARK_BYTES
@@ -29,16 +31,14 @@ class PeerFault(Exception):
 # ---- roster parts (opaque to everyone but core/roster: signatures cover the very bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Struct, frozen=True):
     """A signed message: the exact bytes and an ECDSA P-256/SHA-256 signature over them (DER)."""
 
     body: bytes
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class RosterPart:
+class RosterPart(Struct, frozen=True):
     """Roster operations and node records; sets, so any part may come in any order, any number of times."""
 
     ops: tuple[Signed, ...] = ()
@@ -49,8 +49,7 @@ class RosterPart:
 # ---- Link
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Struct, frozen=True):
     """The first frame on a link, from both sides."""
 
     pool: PoolId
@@ -66,25 +65,21 @@ class Hello:
     software: str
 
 
-@dataclass(frozen=True, slots=True)
-class Heads:
+class Heads(Struct, frozen=True):
     """Authors' newest sequences: "there is something up to here". Monotone, so loss and repetition do no harm."""
 
     vector: Vector
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(Struct, frozen=True):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+class Pong(Struct, frozen=True):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bye:
+class Bye(Struct, frozen=True):
     """The last frame; after `cloned` the other side still hands over its admission under another key, and is answered
     `admitted` with the admission's id. `why`: down, left, duplicate, refused, cloned or admitted."""
 
@@ -98,8 +93,7 @@ LinkFrame = Hello | RosterPart | Heads | Summary | Ping | Pong | Bye
 # ---- Index
 
 
-@dataclass(frozen=True, slots=True)
-class AskEntries:
+class AskEntries(Struct, frozen=True):
     """What does my context not cover? `full`: compare everything, my context does not cover your floor."""
 
     id: int
@@ -123,8 +117,7 @@ class EntriesPart:
     packed: bool = field(default=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class EntriesEnd:
+class EntriesEnd(Struct, frozen=True):
     """All parts were sent; the vectors and the fingerprint are the snapshot's."""
 
     id: int
@@ -134,8 +127,7 @@ class EntriesEnd:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The question cannot be answered now. `code`: not_ready, need_full, busy, cancelled."""
 
     id: int
@@ -149,8 +141,7 @@ IndexFrame = AskEntries | EntriesPart | EntriesEnd | Refused
 # ---- Carry
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """A run of bytes of one content.
 
     Attributes:
@@ -166,8 +157,7 @@ class Piece:
     recipe: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Sketch:
+class Sketch(Struct, frozen=True):
     """What the asker has that a piece may resemble (see `core/delta`): a mark of 8 bytes for each part, joined."""
 
     salt: bytes
@@ -178,8 +168,7 @@ class Sketch:
         return len(self.marks) // DELTA_MARK_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class DeltaStep:
+class DeltaStep(Struct, frozen=True):
     """First `count` of the asker's sketched parts, from the `first`-th on; then `data`."""
 
     first: int
@@ -187,15 +176,13 @@ class DeltaStep:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(Struct, frozen=True):
     """A piece, told as its difference from what the asker has sketched."""
 
     steps: tuple[DeltaStep, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PieceAsk:
+class PieceAsk(Struct, frozen=True):
     """Attributes:
     sketches: for some of the pieces, by index. Whoever does not know what they are gives the piece as it is.
     elsewhere: the asker may be told to ask somebody else (see `Lack`).
@@ -207,8 +194,7 @@ class PieceAsk:
     elsewhere: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Give:
+class Give(Struct, frozen=True):
     """Bytes of consecutive pieces of an ask, from its `first`-th on. Decompressed, not yet checked."""
 
     id: int
@@ -221,8 +207,7 @@ def given_bytes(item: bytes | Delta) -> int:
     return sum(len(step.data) for step in item.steps) if isinstance(item, Delta) else len(item)
 
 
-@dataclass(frozen=True, slots=True)
-class Lack:
+class Lack(Struct, frozen=True):
     """These pieces of an ask (by index) are not here; those of `elsewhere` are, and were just given to that member."""
 
     id: int
@@ -230,8 +215,7 @@ class Lack:
     elsewhere: tuple[tuple[int, NodeId], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True):
     id: int
 
 
@@ -243,8 +227,7 @@ CarryFrame = PieceAsk | Give | Lack | Cancel
 _NO_POOL = PoolId("")
 
 
-@dataclass(frozen=True, slots=True)
-class JoinAsk:
+class JoinAsk(Struct, frozen=True):
     """A newcomer's call. Without `admission` it asks for the pool's proof only, with `plan` for its index as well."""
 
     nonce: bytes
@@ -254,8 +237,7 @@ class JoinAsk:
     plan: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class JoinAnswer:
+class JoinAnswer(Struct, frozen=True):
     """One reply to a newcomer. `refused`: invite_used, invite_expired, invite_revoked, invite_unknown, not_ready, bad.
 
     Attributes:

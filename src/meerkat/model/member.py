@@ -1,14 +1,14 @@
 """The pool's nodes as they know each other."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from meerkat.model.dot import Vector
 from meerkat.model.ids import NodeId
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """A node on the roster.
 
     Attributes:
@@ -22,8 +22,7 @@ class Member:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """What a node says of itself, signed by it; the greater counter replaces the lesser."""
 
     node: NodeId
@@ -43,8 +42,7 @@ class NodeState(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """What a node tells the pool of its own progress; spread like rumours, the greater (run, counter) replaces.
 
     Attributes:

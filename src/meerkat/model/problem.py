@@ -1,7 +1,8 @@
 """Trouble that is data: a path that cannot be taken in or put down, and why. Never an exception."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Reason(StrEnum):
@@ -47,8 +48,7 @@ def next_step(reason: str) -> str:
     return _NEXT_STEPS[Reason(reason)] if reason in Reason.__members__.values() else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One path that waits. `path` may be a display form where the name is not UTF-8; `hint` is the next step."""
 
     path: str

@@ -4,8 +4,9 @@ Packed: for each chunk 32 bytes of BLAKE3-256 and 4 bytes of length (big-endian)
 packed form names the recipe. Files of a single chunk have none: their chunk is the file.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from meerkat.model.ids import DIGEST_BYTES, Digest
 from meerkat.model.limits import CHUNK_BYTES_MAX, RECIPE_CHUNK_BYTES_AVERAGE_MIN, RECIPE_CHUNKS_MAX
@@ -25,8 +26,7 @@ class Chunk(NamedTuple):
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """The chunks of one file in order, without gaps."""
 
     chunks: tuple[Chunk, ...]

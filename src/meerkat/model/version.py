@@ -4,9 +4,10 @@
 metadata beside it. A `Version` is immutable once its dot is told to anyone.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from meerkat.model.dot import Dot
 from meerkat.model.ids import DIGEST_BYTES, NO_DIGEST, Digest, is_id
@@ -54,8 +55,7 @@ class VersionFault(ValueError):
     """A version that breaks the rules of its kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """One write at one path.
 
     Attributes:
@@ -135,8 +135,7 @@ class Version:
 Siblings = dict[Dot, Version]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """All siblings of one path, as they travel and as they are stored."""
 
     path: RelPath
@@ -154,8 +153,7 @@ class Stat(NamedTuple):
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Struct, frozen=True):
     """What this node last put or saw at a path of its own disk.
 
     Attributes:

@@ -8,10 +8,10 @@ of whoever brings them.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 from blake3 import blake3
+from msgspec import Struct, field
 
 from meerkat.core.resolve import view as outlook_of
 from meerkat.model.fault import Exit, Fault
@@ -33,16 +33,14 @@ from meerkat.node.transfer import Transfer
 Json = dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Sought:
+class Sought(Struct, frozen=True):
     """A version that the path waits for: shown by the pool and not here, or a loser that has no copy yet."""
 
     version: Version
     writer: NodeId
 
 
-@dataclass(slots=True)
-class Found:
+class Found(Struct):
     """What asking for it came to.
 
     Attributes:

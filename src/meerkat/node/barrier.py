@@ -6,7 +6,8 @@ moment. Vectors only grow, so nothing that happens meanwhile can make the answer
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from meerkat.model.dot import Author, Vector, dominates, joined
 from meerkat.model.fault import Exit, Fault
@@ -27,8 +28,7 @@ PATIENCE = 5
 """Nothing is measured again for this many times as long as the last measuring took."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """A node that lacks something, and why."""
 
     node: NodeId

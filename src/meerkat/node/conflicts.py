@@ -1,7 +1,8 @@
 """Which versions of a path stand beside each other, and whose each is: read from the index, nothing else."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from meerkat.core.merge import is_kept
 from meerkat.core.resolve import Item, copied_from, copy_path
@@ -15,8 +16,7 @@ from meerkat.node.ports import View
 Json = dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(Struct, frozen=True):
     """One version of a path in conflict.
 
     Attributes:

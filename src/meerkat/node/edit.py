@@ -10,9 +10,10 @@ import asyncio
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
+
+from msgspec import Struct
 
 from meerkat.disk import commit
 from meerkat.disk.commit import Displaced, Occupied, Placed, Raced
@@ -37,8 +38,7 @@ Fits = Callable[[Content | None], bool]
 """Whether what stands at a path (None: nothing) may be replaced."""
 
 
-@dataclass(frozen=True, slots=True)
-class Laid:
+class Laid(Struct, frozen=True):
     """A thing in the stage that is to go to a path."""
 
     path: RelPath

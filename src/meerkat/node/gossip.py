@@ -8,7 +8,8 @@ node can speak of all. Everything said is monotone, so losing or repeating any o
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from meerkat.model.dot import Author, Vector, beyond, joined
 from meerkat.model.frame import Heads, LinkFrame, LinkLost
@@ -22,8 +23,7 @@ from meerkat.node.tasks import until
 log = logging.getLogger("meerkat.gossip")
 
 
-@dataclass(slots=True)
-class Hearer:
+class Hearer(Struct):
     """One link, as somebody to be told.
 
     Attributes:

@@ -8,8 +8,9 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from meerkat.core.hold import Gathering, is_mass
 from meerkat.model.fault import Exit, Fault
@@ -32,8 +33,7 @@ _NOT_JUDGED = 0
 """The total of a hold that keeps the parts of a deletion that goes on; nobody is asked about it yet."""
 
 
-@dataclass(slots=True)
-class PutOff:
+class PutOff(Struct):
     """The parts of a deletion that goes on: the hold that keeps them, how many files they are, and since when."""
 
     hold: int

@@ -11,10 +11,11 @@ import re
 import shutil
 import socket
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+from msgspec import Struct, field
 
 from meerkat.model.config import Settings
 from meerkat.model.fault import Exit, Fault
@@ -23,8 +24,7 @@ from meerkat.model.path import MARKER
 FOLDERS = ("identity", "roster", "stage", "trash", "log")
 
 
-@dataclass(slots=True)
-class Config:
+class Config(Struct):
     """What `node.toml` keeps between starts."""
 
     name: str = ""

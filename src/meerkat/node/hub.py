@@ -10,8 +10,9 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+from msgspec import Struct, field
 
 from meerkat.model.limits import EVENT_QUEUE_MAX, EVENTS_KEPT_MAX, PROBLEMS_SHOWN_MAX
 from meerkat.model.path import MARKER
@@ -36,8 +37,7 @@ def _second_text(second: int) -> str:
     return datetime.datetime.fromtimestamp(second, datetime.UTC).replace(tzinfo=None).isoformat()
 
 
-@dataclass(slots=True)
-class Traffic:
+class Traffic(Struct):
     """Bytes since the start. `reused`: content that was found on this disk instead of being fetched."""
 
     sent: int = 0
@@ -45,8 +45,7 @@ class Traffic:
     reused: int = 0
 
 
-@dataclass(slots=True)
-class Hub:
+class Hub(Struct):
     """Events out, problems kept, traffic counted."""
 
     node: str

@@ -7,7 +7,8 @@ as "it may have them" (invariant: only a member's own Lack is a no).
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from meerkat.model.frame import CarryFrame, Delta, Give, Lack, Piece, PieceAsk
 from meerkat.model.ids import NodeId
@@ -16,8 +17,7 @@ from meerkat.model.limits import INQUIRY_FIRST_ID, INQUIRY_TIMEOUT_S
 Answers = tuple[bytes | None, ...]
 
 
-@dataclass(eq=False, slots=True)
-class _Question:
+class _Question(Struct, eq=False):
     """What was asked, and by the index of the piece, what came: bytes, or None where it is lacking."""
 
     pieces: tuple[Piece, ...]

@@ -6,8 +6,10 @@ No disk, no network, no clock. What is derived (which paths wait) is refreshed i
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from meerkat.core import merge as merging
 from meerkat.core.compare import Change, adopt, compare, touched, version_of
@@ -31,8 +33,7 @@ class NeedFull(Exception):
     """The other side has forgotten tombstones that this node has never heard of: everything must be compared (R2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """What is to be done at a pending path, and what the decision was made on."""
 
     path: RelPath

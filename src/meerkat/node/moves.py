@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
+
+from msgspec import Struct
 
 from meerkat.disk.root import Root
 from meerkat.disk.scan import Sight, look, recognise
@@ -31,8 +32,7 @@ from meerkat.node.scope import Scope
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """A path that a person moved, or its folder: what stood at `old` stands, as it was, at `new`."""
 
     old: RelPath
@@ -40,8 +40,7 @@ class Moved:
     base: Base
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """A move that was recorded.
 
     Attributes:

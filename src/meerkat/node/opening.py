@@ -6,7 +6,8 @@ continuity is proven; an index that is new or older than the disk gives no dots 
 
 import logging
 import secrets
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
@@ -25,8 +26,7 @@ from meerkat.store.index import Index
 log = logging.getLogger("meerkat.opening")
 
 
-@dataclass(slots=True)
-class Opened:
+class Opened(Struct):
     """An index ready for work.
 
     Attributes:

@@ -10,9 +10,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
+
+from msgspec import Struct
 
 from meerkat.core.compare import differing
 from meerkat.core.ignore import IGNORE_FILE
@@ -45,8 +46,7 @@ log = logging.getLogger("meerkat.outward")
 LARGE_BYTES = 4 * MIB  # hashed in a thread of its own; smaller ones are looked at many to a thread hop
 
 
-@dataclass(slots=True)
-class ScanReport:
+class ScanReport(Struct):
     """What one scan did: paths seen, paths for which something was written."""
 
     scanned: int = 0

@@ -8,7 +8,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from meerkat import __version__
 from meerkat.core.liveness import Liveness
@@ -50,8 +51,7 @@ from meerkat.wire.client import DialFailed
 log = logging.getLogger("meerkat.peers")
 
 
-@dataclass(slots=True)
-class Linked:
+class Linked(Struct):
     """A link that stands. `cloned`: the other side says that a node with this one's key is alive elsewhere."""
 
     connection: Connection

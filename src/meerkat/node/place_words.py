@@ -1,7 +1,8 @@
 """How the steps of `place` speak of what they do: what is staged for a path, and what became of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from meerkat.disk.stage import Stage
 from meerkat.model.path import RelPath
@@ -10,8 +11,7 @@ from meerkat.model.version import Base, Version
 from meerkat.node.heal import out_name
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How a step ended for one path: done, blocked by a problem, or to be looked at again later."""
 
     path: RelPath
@@ -19,8 +19,7 @@ class Outcome:
     later: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
+class Staged(Struct, frozen=True):
     """A thing in the stage that is to go to a path, in place of `base`."""
 
     path: RelPath
@@ -35,8 +34,7 @@ class Staged:
         return self.name if self.base is None else out_name(self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """What became of a group of exchanges.
 
     Attributes:

@@ -11,9 +11,10 @@ import logging
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
+
+from msgspec import Struct, field
 
 from meerkat.core.pace import Pace
 from meerkat.model.dot import Author, Vector, beyond, dominates, joined
@@ -59,8 +60,7 @@ RECOVERING = "recovering"
 PACKED = "packed"  # understands entries that come compressed
 
 
-@dataclass(slots=True)
-class Source:
+class Source(Struct):
     """A linked member as a source of entries.
 
     Attributes:

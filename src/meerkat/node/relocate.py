@@ -16,10 +16,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from meerkat.core.compare import differing
 from meerkat.disk import commit, platform

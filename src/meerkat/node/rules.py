@@ -9,10 +9,11 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from meerkat.core.ignore import IGNORE_FILE, Ignore
 from meerkat.disk.root import Root
@@ -29,8 +30,7 @@ log = logging.getLogger("meerkat.rules")
 _IN_FORCE: Final = "ignore rules"
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """The rules as they are written in both files. `looks`: how the files looked just before they were read; empty:
     they are to be read again."""
 

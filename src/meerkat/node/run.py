@@ -4,8 +4,9 @@ import asyncio
 import logging
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from meerkat.model.config import Settings
 from meerkat.model.fault import Exit, Fault

@@ -11,9 +11,10 @@ import itertools
 import logging
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
+
+from msgspec import Struct, field
 
 from meerkat.core.merge import dots_of
 from meerkat.disk import commit
@@ -40,8 +41,7 @@ log = logging.getLogger("meerkat.scrub")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Rotten:
+class Rotten(Struct, frozen=True):
     """A file whose bytes had changed by themselves. `healed`: sound bytes from a member stand there now."""
 
     path: RelPath
@@ -49,8 +49,7 @@ class Rotten:
     text: str
 
 
-@dataclass(slots=True)
-class ScrubReport:
+class ScrubReport(Struct):
     """What one scrub did: files and bytes read, and what was rotten."""
 
     files: int = 0

@@ -4,9 +4,10 @@ The composition root takes them from here and nowhere else, so that the very sam
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from meerkat.core.roster import InviteState
 from meerkat.disk.root import Root
@@ -60,8 +61,7 @@ class Doors(Protocol):
     async def stop(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """All of it, for one node."""
 
     network: Network

@@ -6,8 +6,9 @@ which the next scan takes in; the rest can be restored in the same way as before
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec import Struct, field
 
 from meerkat.core.resolve import view as outlook
 from meerkat.core.undelete import Lost, stood, together
@@ -31,8 +32,7 @@ from meerkat.node.restore import Restorer
 _OWNER_MAY = 0o700
 
 
-@dataclass(slots=True)
-class Regained:
+class Regained(Struct):
     """What came back.
 
     Attributes:

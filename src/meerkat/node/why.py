@@ -8,9 +8,10 @@ same; where that cannot be told apart, the answer says so instead of guessing.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+
+from msgspec import Struct
 
 from meerkat.core.plan import Settled
 from meerkat.core.resolve import Outlook, copied_from
@@ -37,8 +38,7 @@ HELD_KINDS = frozenset({Reason.HELD.value, Reason.MARKER_MISSING.value})
 """Reasons of which one stands for many paths, or for none that waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """What the index says of one path at one instant."""
 
     path: RelPath

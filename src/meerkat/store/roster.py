@@ -14,7 +14,8 @@ import os
 import pathlib
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from meerkat.model.frame import Signed
 from meerkat.model.ids import NodeId, is_id
@@ -32,8 +33,7 @@ class RosterFileFault(ValueError):
     """A file of the roster that does not hold what it should."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRoster:
+class StoredRoster(Struct, frozen=True):
     """What was found on disk.
 
     Attributes:

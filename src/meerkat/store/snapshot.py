@@ -6,10 +6,11 @@ cursor is left open, and a caller may write while it iterates.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import NoReturn
+
+from msgspec import Struct
 
 from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.ids import Digest, NodeId
@@ -83,8 +84,7 @@ _MOVED_WHOLE = f"""{MOVED} SELECT (SELECT count(*) FROM moved) - (SELECT count(*
 _TALLY = "files, folders, bytes, pending, pending_bytes, bare, fingerprint"
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """The sums that every write keeps up to date. `bare`: pending paths without siblings; `bytes` as `Totals`."""
 
     files: int

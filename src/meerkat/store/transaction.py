@@ -9,8 +9,9 @@ Values are encoded before the first row is touched, so a caller's unencodable va
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import islice
+
+from msgspec.structs import replace
 
 from meerkat.model.dot import Author, Dot, Vector
 from meerkat.model.index import FINGERPRINT_BYTES, FINGERPRINT_MODULUS, Intent, dot_print

@@ -14,13 +14,13 @@ import socket
 import stat
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
 import grpc.aio
+from msgspec import Struct, field
 
 from meerkat.model.limits import CONTROL_ANSWER_BYTES_MAX, CONTROL_CALLS_MAX, CONTROL_MESSAGE_BYTES_MAX
 from meerkat.wire.v1 import control_pb2 as pb
@@ -66,8 +66,7 @@ class UnsafeSocket(Exception):
     """The folder of the socket belongs to somebody else, or others may enter it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """The last thing that a handler yields: the call's answer."""
 
     value: Json = field(default_factory=dict)

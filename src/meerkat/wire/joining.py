@@ -10,10 +10,10 @@ import hmac
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 
 import grpc
 import grpc.aio
+from msgspec import Struct
 
 from meerkat.model.frame import JoinAnswer, JoinAsk, PeerFault, Signed
 from meerkat.model.ids import NodeId, PoolId
@@ -42,8 +42,7 @@ class JoinRefused(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
+class Probed(Struct, frozen=True):
     """What a sponsor that has proved itself says: its node id, the pool, the id of the invite's operation, and how much
     the pool holds."""
 
@@ -54,8 +53,7 @@ class Probed:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class JoinedPool:
+class JoinedPool(Struct, frozen=True):
     """The roster that the sponsor handed over, our own admission in it. The genesis fits the pool's id; every other
     operation and record has yet to be parsed and verified by the roster."""
 
