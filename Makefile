@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+unexport PYTHONDONTWRITEBYTECODE # nodes start from compiled code, as those of an installed program do
 
 .PHONY: help test unit lint format demo proto pins bench soak storm fuzz clean
 

@@ -89,6 +89,7 @@ class Pool:
         self.reader = Reader()
         self.private = Path(tempfile.mkdtemp(prefix="mk-"))  # short: the path of a Unix socket has 107 bytes
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("MEERKAT_")}
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)  # they start from compiled code, as installed ones do
         for variable, name in (("XDG_RUNTIME_DIR", "run"), ("XDG_STATE_HOME", "state")):
             (self.private / name).mkdir(mode=0o700)
             self.environment[variable] = str(self.private / name)

@@ -52,6 +52,7 @@ class DemoPool:
         self.nodes: list[DemoNode] = []
         self.reader = TreeReader()
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("MEERKAT_")}
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)  # they start from compiled code, as installed ones do
         for variable, name in (("XDG_RUNTIME_DIR", "run"), ("XDG_STATE_HOME", "state")):
             path = base / name
             path.mkdir(mode=0o700)
