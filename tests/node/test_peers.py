@@ -37,6 +37,9 @@ def test_each_pair_has_one_link(tmp_path: Path) -> None:
             await eventually("each link has one end that dialled", agree)
             rows = {row["name"]: row for row in await ada.ask("nodes")}
             assert {rows[name]["link"] for name in ("bob", "cy")} <= {"dialled", "accepted"}
+            for one in nodes.nodes:
+                for other in one.linked():
+                    await until("its other end has answered", lambda one=one, other=other: one.node.peers.rtt_ms(other))  # type: ignore[misc]
 
     asyncio.run(play())
 

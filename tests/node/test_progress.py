@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from node_rooms import Rooms, author_of, file_version, tombstone, until
 
-from meerkat.model.limits import REASONS_TOLD_MAX
+from meerkat.model.limits import REASONS_TOLD_MAX, RUN_MAX
 from meerkat.model.member import NodeState, Summary
 from meerkat.model.problem import Problem, Reason
 from meerkat.node import progress as progress_room
 from meerkat.node.gossip import Gossip
-from meerkat.node.progress import RUN_MAX, Progress
+from meerkat.node.progress import Progress
 
 
 class Measured:

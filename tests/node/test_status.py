@@ -9,9 +9,8 @@ from unittest.mock import patch
 from node_pool import Running, pool
 from node_rooms import eventually, node_id, until
 
-from meerkat.model.member import NodeState, Summary
+from meerkat.model.frame import Neighbours
 from meerkat.model.problem import Problem, Reason
-from meerkat.node import status as status_room
 from meerkat.node.status import memory_bytes
 
 
@@ -145,7 +144,7 @@ def test_conflicts_are_counted(tmp_path: Path) -> None:
 
 
 def test_who_is_not_linked_may_be_there_all_the_same(tmp_path: Path) -> None:
-    """A fresh word of it, through another, counts as there; an old one, or none, does not; a stranger never."""
+    """Whoever is linked with somebody who is linked counts as there, as long as both ends of that link say so."""
 
     async def play() -> None:
         async with pool(tmp_path) as nodes:
@@ -153,18 +152,18 @@ def test_who_is_not_linked_may_be_there_all_the_same(tmp_path: Path) -> None:
             bob = await nodes.join("bob", ada)
             cy = await nodes.join("cy", ada)
             await nodes.linked()
-            everyone = {ada.id, bob.id, cy.id}
             await nodes.stop(bob)
             await until("bob is gone", lambda: ada.node.status.reachable() == {cy.id})
-            word = Summary(bob.id, 2**62, 1, NodeState.UP_TO_DATE, 0, 0, {}, {})
-            ada.node.gossip.heard_summary(cy.id, word)
-            assert ada.node.status.reachable() == everyone - {ada.id}
+            assert row(await ada.ask("nodes"), "bob")["state"] == "offline"
+            vigil, run = ada.node.peers.vigil, 2**62
+            vigil.take(cy.id, Neighbours(bob.id, run, 1, frozenset({cy.id}), frozenset()))
+            assert ada.node.status.reachable() == {cy.id}, "only bob says so"
+            vigil.take(cy.id, Neighbours(cy.id, run, 1, frozenset({ada.id, bob.id}), frozenset()))
+            assert ada.node.status.reachable() == {bob.id, cy.id}
             assert row(await ada.ask("nodes"), "bob")["state"] in ("up_to_date", "syncing")
-            with patch.object(status_room, "SUMMARY_FRESH_S", -1.0):
-                assert ada.node.status.reachable() == {cy.id}
-            stranger = Summary(node_id("stranger"), 1, 1, NodeState.UP_TO_DATE, 0, 0, {}, {})
-            ada.node.gossip.heard_summary(cy.id, stranger)
-            assert node_id("stranger") not in ada.node.status.reachable()
+            vigil.take(cy.id, Neighbours(node_id("stranger"), run, 1, frozenset({cy.id}), frozenset()))
+            vigil.take(cy.id, Neighbours(cy.id, run, 2, frozenset({ada.id, node_id("stranger")}), frozenset()))
+            assert ada.node.status.reachable() == {cy.id}, "a stranger never"
 
     asyncio.run(play())
 

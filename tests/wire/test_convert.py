@@ -14,6 +14,7 @@ from meerkat.model.frame import (
     JoinAnswer,
     JoinAsk,
     LinkFrame,
+    Neighbours,
     PeerFault,
     Ping,
     Pong,
@@ -21,7 +22,7 @@ from meerkat.model.frame import (
     Signed,
 )
 from meerkat.model.ids import PoolId
-from meerkat.model.limits import FEATURES_MAX, ROSTER_OP_BYTES_MAX, SUMMARY_REASONS_MAX
+from meerkat.model.limits import FEATURES_MAX, NEIGHBOURS_TOLD_MAX, ROSTER_OP_BYTES_MAX, RUN_MAX, SUMMARY_REASONS_MAX
 from meerkat.model.member import NodeState, Summary
 from meerkat.wire.convert import (
     decode_frame,
@@ -69,6 +70,15 @@ summaries = st.builds(
     vectors,
     st.lists(st.tuples(texts, texts, texts), max_size=3).map(tuple),
 )
+neighbours = st.builds(
+    lambda node, run, counter, doubts: Neighbours(
+        node, run, counter, frozenset(doubts), frozenset(each for each, doubted in doubts.items() if doubted)
+    ),
+    node_ids,
+    st.integers(0, RUN_MAX),
+    numbers,
+    st.dictionaries(node_ids, st.booleans(), max_size=5),
+)
 frames = st.one_of(
     hellos,
     roster_parts,
@@ -76,6 +86,7 @@ frames = st.one_of(
     summaries,
     st.builds(Ping, st.integers(0, 2**64 - 1)),
     st.builds(Pong, st.integers(0, 2**64 - 1)),
+    neighbours,
     st.builds(Bye, st.sampled_from(["down", "left", "duplicate", "refused", "cloned", "admitted"]), texts),
 )
 asks = st.builds(
@@ -164,6 +175,24 @@ def test_newcomers_that_are_none(ask: pb.JoinRequest) -> None:
     """A call without a nonce, or with a certificate that no node would have, is refused."""
     with pytest.raises(PeerFault):
         decode_join_ask(ask.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pb.Neighbours(linked=bytes(20)),
+        pb.Neighbours(node=bytes(20), run=RUN_MAX + 1),
+        pb.Neighbours(node=bytes(20), linked=bytes(21)),
+        pb.Neighbours(node=bytes(20), linked=bytes(20), doubted=[1]),
+        pb.Neighbours(node=bytes(20), linked=bytes(20), doubted=[0, 0]),
+        pb.Neighbours(node=bytes(20), linked=bytes(20 * (NEIGHBOURS_TOLD_MAX + 1))),
+    ],
+    ids=["of nobody", "run", "half an id", "doubts a stranger", "doubts twice", "too many"],
+)
+def test_links_that_no_node_has(words: pb.Neighbours) -> None:
+    """What is said of links is refused where it is not whole, or more than any node says."""
+    with pytest.raises(PeerFault):
+        decode_frame(pb.Frame(neighbours=words).SerializeToString())
 
 
 def test_what_a_later_version_says_is_understood_as_far_as_possible() -> None:

@@ -80,6 +80,13 @@ class Overlay:
             peer.dialling = False
             peer.not_before = until
 
+    def is_there(self, node: NodeId, now: float) -> None:
+        """Others are linked with the node: it is worth a try soon, however often it did not answer before."""
+        peer = self._peers.get(node)
+        if peer is not None and not peer.linked and not peer.dialling and peer.failures:
+            peer.failures = 0
+            peer.not_before = min(peer.not_before, now + self._wait(0))
+
     def addresses_changed(self, node: NodeId) -> None:
         """There is a new way to try: at once."""
         peer = self._peers.get(node)

@@ -79,6 +79,21 @@ class Pong(Struct, frozen=True):
     number: int
 
 
+class Neighbours(Struct, frozen=True):
+    """What a node says of its links; passed on to whoever it is not linked with.
+
+    Attributes:
+        run, counter: order what it has said; a later start has a higher run, as far as its clock tells.
+        doubted: those of `linked` that owe it an answer.
+    """
+
+    node: NodeId
+    run: int
+    counter: int
+    linked: frozenset[NodeId]
+    doubted: frozenset[NodeId]
+
+
 class Bye(Struct, frozen=True):
     """The last frame; after `cloned` the other side still hands over its admission under another key, and is answered
     `admitted` with the admission's id. `why`: down, left, duplicate, refused, cloned or admitted."""
@@ -87,7 +102,7 @@ class Bye(Struct, frozen=True):
     text: str = ""
 
 
-LinkFrame = Hello | RosterPart | Heads | Summary | Ping | Pong | Bye
+LinkFrame = Hello | RosterPart | Heads | Summary | Ping | Pong | Neighbours | Bye
 
 
 # ---- Index

@@ -216,6 +216,7 @@ class Node:
             self.tasks,
             rng,
             secrets.token_bytes(16),
+            time.time_ns(),
             doubles,
             self._links_changed,
             self._outrun,
@@ -290,6 +291,7 @@ class Node:
         self._roster_changed()
         for name, work in (
             ("links", self.peers.run()),
+            ("vigil", self.peers.vigil.run()),
             ("progress", self.progress.run()),
             ("record", self.registry.stay_told(lambda: (self.name, self._addresses()))),
             ("inward", self.inward.run()),
@@ -422,7 +424,6 @@ class Node:
         self.progress.others_changed()
 
     def _heard_summary(self, summary: Summary) -> None:
-        self.status.heard(summary.node)
         if self.asking.progressed(summary.node, summary.complete):
             self.inward.sources_changed()
         self.progress.others_changed()

@@ -7,12 +7,11 @@ the roster on Link, `Puller` on Index, `Asking` on Carry. Liveness is a hint: lo
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from msgspec import Struct
 
 from meerkat import __version__
-from meerkat.core.liveness import Liveness
 from meerkat.core.overlay import Overlay, keep_which
 from meerkat.model.frame import (
     PROTOCOL_VERSION_MAX,
@@ -22,6 +21,7 @@ from meerkat.model.frame import (
     Hello,
     LinkFrame,
     LinkLost,
+    Neighbours,
     Ping,
     Pong,
     RosterPart,
@@ -40,12 +40,13 @@ from meerkat.node.blame import Blame
 from meerkat.node.books import Books
 from meerkat.node.doubles import CONNECT_ANEW, Doubles
 from meerkat.node.gossip import Gossip, Hearer
-from meerkat.node.hub import Hub
+from meerkat.node.hub import Hub, now_text
 from meerkat.node.ports import Connection
 from meerkat.node.pull import PACKED, RECOVERING, Puller, source_of
 from meerkat.node.registry import Registry
 from meerkat.node.surroundings import Network
 from meerkat.node.tasks import Tasks, until, until_lost
+from meerkat.node.vigil import Vigil
 from meerkat.wire.client import DialFailed
 
 log = logging.getLogger("meerkat.peers")
@@ -65,6 +66,7 @@ class Peers:
 
     Args:
         run: random, of this start.
+        started: grows with every start, as far as the clock tells.
         on_links_changed: called when a link came or went.
         on_outrun: a member remembers more of this node's own writes than this node does (R12).
     """
@@ -82,6 +84,7 @@ class Peers:
         tasks: Tasks,
         rng: random.Random,
         run: bytes,
+        started: int,
         doubles: Doubles,
         on_links_changed: Callable[[], None],
         on_outrun: Callable[[int], None],
@@ -100,7 +103,7 @@ class Peers:
         self._on_links_changed = on_links_changed
         self._on_outrun = on_outrun
         self._overlay = Overlay(self_id, rng)
-        self._liveness = Liveness()
+        self.vigil = Vigil(self_id, started, tasks, self._silent, self._reach_changed)
         self.blame = Blame(registry.name_of, self._blamed)
         puller.on_fault, puller.on_outrun = self.blame.blame, self.blame.outrun_by
         asking.on_spoiled = self.blame.spoiled_by
@@ -109,7 +112,7 @@ class Peers:
         self._dial_slots = asyncio.Semaphore(DIALS_AT_ONCE_MAX)
         self._wake = asyncio.Event()
         self._past_bytes = [0, 0]
-        self.last_seen: dict[NodeId, float] = {}
+        self.last_seen: dict[NodeId, str] = {}
         self.last_cause: dict[NodeId, str] = {}
         self.stopping = False
 
@@ -119,7 +122,7 @@ class Peers:
         return dict(self._links)
 
     def rtt_ms(self, node: NodeId) -> float | None:
-        return self._liveness.rtt_ms(node)
+        return self.vigil.rtt_ms(node)
 
     @property
     def traffic(self) -> tuple[int, int]:
@@ -138,6 +141,7 @@ class Peers:
         self.blame.only(members)
         self._doubles.only(members)
         self._overlay.members(members, asyncio.get_running_loop().time())
+        self.vigil.members(members)
         parts = self._registry.fresh_parts()
         for node, link in list(self._links.items()):
             farewell = None if node in members else Bye("refused", "you are not a member of this pool any more")
@@ -164,18 +168,8 @@ class Peers:
                 if node not in self._links and node not in self._dialling:
                     self._dialling.add(node)
                     self._tasks.spawn(f"dial {node}", self._dial(node))
-            for node, number in self._liveness.due(now):
-                link = self._links.get(node)
-                if link is not None:
-                    self._tasks.spawn(f"ping {node}", _send(link.connection, Ping(number)))
-            for node in self._liveness.silent(now):
-                link = self._links.get(node)
-                if link is not None:
-                    self.last_cause[node] = "no answer"
-                    self._tasks.spawn(f"drop {node}", link.connection.close())
-            wakes = [at for at in (self._overlay.wake_at(), self._liveness.wake_at()) if at is not None]
-            timeout = max(0.01, min(wakes) - now) if wakes else None
-            await until(self._wake, timeout)
+            at = self._overlay.wake_at()
+            await until(self._wake, None if at is None else max(0.01, at - now))
             self._wake.clear()
 
     async def _dial(self, node: NodeId) -> None:
@@ -354,9 +348,7 @@ class Peers:
 
     async def _attend(self, link: Linked) -> None:
         node, connection, hello = link.connection.peer, link.connection, link.hello
-        loop = asyncio.get_running_loop()
-        self._overlay.linked(node, loop.time())
-        self._liveness.opened(node, loop.time())
+        self._overlay.linked(node, asyncio.get_running_loop().time())
         self.last_cause.pop(node, None)
         if self._registry.digest() != hello.roster_digest:
             for part in self._registry.all_parts(CONTROL_PART_BYTES_MAX):
@@ -370,9 +362,9 @@ class Peers:
             self._tasks.spawn(f"index {node}", until_lost(self._puller.attend, source)),
             self._tasks.spawn(f"carry {node}", until_lost(self._asking.attend, node, connection.carry)),
             self._tasks.spawn(f"tell {node}", self._gossip.attend(hearer)),
+            self._tasks.spawn(f"watch {node}", self.vigil.attend(node, connection.link)),
         ]
         log.info("link with %s (%s) stands", self._registry.name_of(node), node)
-        self._hub.tell("node.online", node=node, name=self._registry.name_of(node))
         self._on_links_changed()
         self._wake.set()
         try:
@@ -393,14 +385,15 @@ class Peers:
     async def _listen(self, link: Linked) -> None:
         """Frames of the Link stream; pings are answered before anything else."""
         node = link.connection.peer
-        loop = asyncio.get_running_loop()
         async for frame in link.connection.link.frames():
-            self._liveness.heard(node, loop.time())
+            self.vigil.heard(node)
             match frame:
                 case Ping(number):
                     await _send(link.connection, Pong(number))  # if it has hung up, its last words may still come
                 case Pong(number):
-                    self._liveness.answered(node, number, loop.time())
+                    self.vigil.answered(node, number)
+                case Neighbours():
+                    self.vigil.take(node, frame)
                 case Heads(vector):
                     self._gossip.heard_heads(node, dict(vector))
                     self._puller.heard(node, dict(vector))
@@ -430,16 +423,31 @@ class Peers:
             return
         del self._links[node]
         now = asyncio.get_running_loop().time()
-        self.last_seen[node] = now
-        self._liveness.closed(node)
+        self.vigil.closed(node)
         self._overlay.lost(node, now)
         if link.cloned:
             self._overlay.rest(node, now + CLONED_REST_S)
         if self.blame.fault_of(node):
             self._overlay.rest(node, self.blame.until(node))
-        self._hub.tell(
-            "node.offline", node=node, name=self._registry.name_of(node), cause=self.last_cause.get(node, "")
-        )
+        self._on_links_changed()
+        self._wake.set()
+
+    def _silent(self, node: NodeId) -> None:
+        """It does not answer any more."""
+        link = self._links.get(node)
+        if link is not None:
+            self.last_cause[node] = "no answer"
+            self._tasks.spawn(f"drop {node}", link.connection.close())
+
+    def _reach_changed(self, came: Set[NodeId], went: Set[NodeId]) -> None:
+        """Ways of links lead to these now, over whomever; to those none does any more."""
+        for node in came:
+            self._overlay.is_there(node, asyncio.get_running_loop().time())
+            self._hub.tell("node.online", node=node, name=self._registry.name_of(node))
+        for node in went:
+            self.last_seen[node], cause = now_text(), self.last_cause.get(node, "")
+            log.info("%s (%s) is not within reach any more", self._registry.name_of(node), node)
+            self._hub.tell("node.offline", node=node, name=self._registry.name_of(node), cause=cause)
         self._on_links_changed()
         self._wake.set()
 

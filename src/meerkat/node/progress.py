@@ -9,16 +9,13 @@ from collections.abc import Callable
 
 from meerkat.core.resolve import copied_from
 from meerkat.model.ids import NodeId
-from meerkat.model.limits import REASONS_TOLD_MAX, SUMMARY_BEAT_S, SUMMARY_INTERVAL_S, SUMMARY_QUIET_S
+from meerkat.model.limits import REASONS_TOLD_MAX, RUN_MAX, SUMMARY_BEAT_S, SUMMARY_INTERVAL_S, SUMMARY_QUIET_S
 from meerkat.model.member import NodeState, Summary
 from meerkat.model.path import RelPath
 from meerkat.node.books import Books
 from meerkat.node.gossip import Gossip
 from meerkat.node.hub import Hub
 from meerkat.node.tasks import until
-
-RUN_MAX = (1 << 63) - 1
-"""What a node counts its runs up to: whoever claims more of it cannot make it say what nobody takes in."""
 
 
 class Progress:

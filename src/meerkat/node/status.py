@@ -1,12 +1,10 @@
 """The one picture of pool, nodes and this node that every face shows; the fields are the contract's."""
 
-import asyncio
 import os
 from pathlib import Path
 
 from meerkat.model.dot import dominates
 from meerkat.model.ids import NodeId
-from meerkat.model.limits import SUMMARY_FRESH_S
 from meerkat.model.member import NodeState
 from meerkat.model.problem import Problem, next_step
 from meerkat.node.books import Books
@@ -44,31 +42,12 @@ class Status:
         self._peers = peers
         self._outward = outward
         self._progress = progress
-        self._heard_at: dict[NodeId, float] = {}
-        self._seen_at: dict[NodeId, str] = {}
         self.name = ""
         self.listen = ""
 
-    def heard(self, node: NodeId) -> None:
-        """A summary of that node came."""
-        self._heard_at[node] = asyncio.get_running_loop().time()
-        self._seen_at[node] = now_text()
-
     def reachable(self) -> set[NodeId]:
-        """Members that are linked, or that somebody linked has heard of just now."""
-        now = asyncio.get_running_loop().time()
-        heard = {
-            node for node, at in self._heard_at.items() if now - at <= SUMMARY_FRESH_S and node not in self._gone()
-        }
-        return (set(self._peers.linked()) | heard) & set(self._registry.members())
-
-    def _gone(self) -> set[NodeId]:
-        """Nodes whose link ended after the last word of them came over it."""
-        return {
-            node
-            for node, at in self._peers.last_seen.items()
-            if node not in self._peers.linked() and at >= self._heard_at.get(node, 0.0)
-        }
+        """Members that are linked, or linked with somebody who is."""
+        return set(self._peers.vigil.within)
 
     def state(self) -> str:
         """One word for this node's view of the pool."""
@@ -154,7 +133,7 @@ class Status:
             }
         link = self._peers.linked().get(node)
         summary = self._gossip.latest.get(node)
-        there = link is not None or node in self.reachable()
+        there = link is not None or node in self._peers.vigil.within
         state = NodeState.OFFLINE
         if there:
             state = summary.state if summary is not None else NodeState.UNKNOWN
@@ -168,7 +147,7 @@ class Status:
         return row | {
             "state": state.value,
             "behind_files": summary.behind_files if summary is not None else None,
-            "last_seen": now_text() if link is not None else self._seen_at.get(node),
+            "last_seen": now_text() if there else self._peers.last_seen.get(node),
             "address": link.connection.address if link is not None else (addresses[0] if addresses else None),
             "rtt_ms": round(rtt, 1) if rtt is not None else None,
             "link": None if link is None else ("dialled" if link.connection.dialled else "accepted"),

@@ -15,6 +15,7 @@ from meerkat.model.frame import (
     JoinAnswer,
     JoinAsk,
     LinkFrame,
+    Neighbours,
     PeerFault,
     Ping,
     Pong,
@@ -25,9 +26,11 @@ from meerkat.model.ids import PoolId
 from meerkat.model.limits import (
     FEATURES_MAX,
     MEMBERS_MAX,
+    NEIGHBOURS_TOLD_MAX,
     PATH_BYTES_MAX,
     ROSTER_OP_BYTES_MAX,
     ROSTER_OPS_MAX,
+    RUN_MAX,
     SUMMARY_REASONS_MAX,
     TEXT_CHARS_MAX,
     WORD_CHARS_MAX,
@@ -47,7 +50,7 @@ from meerkat.wire.convert_vector import (
     vector_from_pb,
     vector_to_pb,
 )
-from meerkat.wire.identity import CertificateFault, check_certificate
+from meerkat.wire.identity import NODE_BYTES, CertificateFault, check_certificate
 from meerkat.wire.v1 import pool_pb2 as pb
 
 NONCE_BYTES = 32
@@ -87,6 +90,8 @@ def encode_frame(frame: LinkFrame) -> bytes:
             message.ping.CopyFrom(pb.Ping(number=frame.number))
         case Pong():
             message.pong.CopyFrom(pb.Ping(number=frame.number))
+        case Neighbours():
+            message.neighbours.CopyFrom(_neighbours_to_pb(frame))
         case Bye():
             message.bye.CopyFrom(pb.Bye(why=_WHYS[frame.why], text=frame.text[:TEXT_CHARS_MAX]))
         case _:
@@ -114,12 +119,43 @@ def decode_frame(data: bytes) -> LinkFrame | None:
             return Ping(message.ping.number)
         case "pong":
             return Pong(message.pong.number)
+        case "neighbours":
+            return _neighbours_from_pb(message.neighbours)
         case "bye":
             # A reason from a later version is still a farewell.
             why = _WHY_NAMES.get(message.bye.why, "down")
             return Bye(why, check_text("a farewell", message.bye.text, TEXT_CHARS_MAX))
         case None:
             return None
+
+
+def _neighbours_to_pb(news: Neighbours) -> pb.Neighbours:
+    linked = sorted(news.linked)
+    return pb.Neighbours(
+        node=node_to_bytes(news.node),
+        run=news.run,
+        counter=news.counter,
+        linked=b"".join(node_to_bytes(node) for node in linked),
+        doubted=[number for number, node in enumerate(linked) if node in news.doubted],
+    )
+
+
+def _neighbours_from_pb(message: pb.Neighbours) -> Neighbours:
+    count, rest = divmod(len(message.linked), NODE_BYTES)
+    if rest:
+        raise PeerFault("a list of linked nodes ends within an id")
+    check_count("linked nodes", count, NEIGHBOURS_TOLD_MAX)
+    check_count("doubted nodes", len(message.doubted), count)
+    linked = [node_from_bytes(message.linked[at : at + NODE_BYTES]) for at in range(0, len(message.linked), NODE_BYTES)]
+    if any(number >= count for number in message.doubted):
+        raise PeerFault("a node is doubted that is not linked")
+    return Neighbours(
+        node=node_from_bytes(message.node),
+        run=check_number("a run", message.run, RUN_MAX + 1),
+        counter=check_number("a counter", message.counter),
+        linked=frozenset(linked),
+        doubted=frozenset(linked[number] for number in message.doubted),
+    )
 
 
 def _hello_to_pb(hello: Hello) -> pb.Hello:

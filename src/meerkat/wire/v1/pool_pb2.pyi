@@ -660,6 +660,7 @@ class Frame(_message.Message):
     PING_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
     BYE_FIELD_NUMBER: _builtins.int
+    NEIGHBOURS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -674,6 +675,8 @@ class Frame(_message.Message):
     def pong(self) -> Global___Ping: ...
     @_builtins.property
     def bye(self) -> Global___Bye: ...
+    @_builtins.property
+    def neighbours(self) -> Global___Neighbours: ...
     def __init__(
         self,
         *,
@@ -684,12 +687,13 @@ class Frame(_message.Message):
         ping: Global___Ping | None = ...,
         pong: Global___Ping | None = ...,
         bye: Global___Bye | None = ...,
+        neighbours: Global___Neighbours | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "bye", b"bye", "heads", b"heads", "hello", b"hello", "ping", b"ping", "pong", b"pong", "roster", b"roster", "summary", b"summary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "bye", b"bye", "heads", b"heads", "hello", b"hello", "neighbours", b"neighbours", "ping", b"ping", "pong", b"pong", "roster", b"roster", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "bye", b"bye", "heads", b"heads", "hello", b"hello", "ping", b"ping", "pong", b"pong", "roster", b"roster", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "bye", b"bye", "heads", b"heads", "hello", b"hello", "neighbours", b"neighbours", "ping", b"ping", "pong", b"pong", "roster", b"roster", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "roster", "heads", "summary", "ping", "pong", "bye"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "roster", "heads", "summary", "ping", "pong", "bye", "neighbours"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -893,6 +897,45 @@ class Summary(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Summary: _TypeAlias = Summary  # noqa: Y015
+
+@_typing.final
+class Neighbours(_message.Message):
+    """What a node says of its own links; passed on to whoever it is not linked with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    COUNTER_FIELD_NUMBER: _builtins.int
+    LINKED_FIELD_NUMBER: _builtins.int
+    DOUBTED_FIELD_NUMBER: _builtins.int
+    node: _builtins.bytes
+    run: _builtins.int
+    """of a later start higher, as far as the clock tells"""
+    counter: _builtins.int
+    """within the run"""
+    linked: _builtins.bytes
+    """node ids of 20 bytes, joined"""
+    @_builtins.property
+    def doubted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """those of them (by index) that owe it an answer"""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.bytes = ...,
+        run: _builtins.int = ...,
+        counter: _builtins.int = ...,
+        linked: _builtins.bytes = ...,
+        doubted: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counter", b"counter", "doubted", b"doubted", "linked", b"linked", "node", b"node", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Neighbours: _TypeAlias = Neighbours  # noqa: Y015
 
 @_typing.final
 class Query(_message.Message):
