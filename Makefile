@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE # nodes start from compiled code, as those of an installed program do
 
-.PHONY: help test unit lint format demo proto pins bench soak storm fuzz clean
+.PHONY: help test unit lint format demo proto pins bench soak storm weather fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -56,6 +56,10 @@ STORM_REWRITES ?= 1000
 storm: $(READY) ## kill nodes at STORM_KILLS moments each, read what is rewritten STORM_REWRITES times
 	KILLS=$(STORM_KILLS) REWRITES=$(STORM_REWRITES) $(BIN)/python -m pytest -q -s --timeout 7200 tests/e2e/scenarios/test_kills.py \
 	  tests/e2e/scenarios/test_readers.py
+
+WEATHER_SECONDS ?= 300
+weather: $(READY) ## live on lossy lines and in split networks for WEATHER_SECONDS each, as root
+	LOSSY_SECONDS=$(WEATHER_SECONDS) SPLIT_SECONDS=$(WEATHER_SECONDS) $(BIN)/python -m pytest -q -s --timeout 7200 tests/e2e/network
 
 MUTANTS_SEEDS ?= 30
 mutants: $(READY) ## plant every known mistake into the engine, and see what finds it

@@ -54,8 +54,24 @@ class Network:
         user = [] if os.getuid() == 0 else ["--user", "--preserve-credentials"]
         self.words = ["nsenter", f"--target={self._holder.pid}", "--net", *user]
 
+    @property
+    def holder(self) -> int:
+        """The process whose network this is.
+
+        Raises:
+            OSError: it is the machine's own.
+        """
+        if self._holder is None:
+            raise OSError("this machine permits no network of one's own")
+        return self._holder.pid
+
     def carried(self) -> int | None:
         """All bytes that loopback has carried so far; None where they are not the contestant's alone."""
+        figures = self.counters(LOOPBACK.decode())
+        return None if figures is None else figures[0]
+
+    def counters(self, interface: str) -> tuple[int, int] | None:
+        """Bytes that an interface has received and sent so far; None where it is not ours, or gone."""
         if self._holder is None:
             return None
         try:
@@ -64,8 +80,9 @@ class Network:
             return None  # it is closed
         for line in lines:
             name, _, figures = line.partition(":")
-            if name.strip() == LOOPBACK.decode():
-                return int(figures.split()[0])
+            if name.strip() == interface:
+                columns = figures.split()
+                return int(columns[0]), int(columns[8])
         return None
 
     def close(self) -> None:

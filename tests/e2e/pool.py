@@ -52,12 +52,18 @@ class NotUp(Exception):
 
 @dataclass(eq=False)
 class Node:
-    """One node: its folder and, while it runs, its process."""
+    """One node: its folder and, while it runs, its process.
+
+    Attributes:
+        within: words before the program, which let it run somewhere else (in a network of its own).
+    """
 
     name: str
     folder: Path
     said: Path
     complained: Path
+    within: tuple[str, ...] = ()
+    listen: str = "127.0.0.1:0"
     process: subprocess.Popen[bytes] | None = None
     ready: dict[str, Any] = field(default_factory=dict)
     frozen: bool = False
@@ -111,7 +117,7 @@ class Pool:
 
     def found(self, node: Node, *flags: str) -> Node:
         """Found a pool in the folder of a node."""
-        self._up(node, ["up", str(node.folder), "--name", node.name, "--listen", "127.0.0.1:0", *flags])
+        self._up(node, ["up", str(node.folder), "--name", node.name, "--listen", node.listen, *flags])
         return node
 
     def join(self, name: str, via: Node, *flags: str) -> Node:
@@ -129,7 +135,7 @@ class Pool:
         Raises:
             NotUp: it was refused.
         """
-        words = ["join", "-", str(node.folder), "--name", node.name, "--listen", "127.0.0.1:0", *flags]
+        words = ["join", "-", str(node.folder), "--name", node.name, "--listen", node.listen, *flags]
         self._up(node, words, code)
 
     def restart(self, node: Node, *flags: str) -> None:
@@ -148,7 +154,7 @@ class Pool:
         assert not node.running, f"{node.name} runs already"
         with node.said.open("wb") as out, node.complained.open("ab") as err:
             node.process = subprocess.Popen(
-                [*self.program, *words, "--json", "--progress", "quiet"],
+                [*node.within, *self.program, *words, "--json", "--progress", "quiet"],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,
