@@ -10,6 +10,7 @@ from node_pool import Running, pool
 from node_rooms import eventually, node_id, until
 
 from meerkat.model.frame import Neighbours
+from meerkat.model.limits import NEIGHBOURS_SWARM_S
 from meerkat.model.problem import Problem, Reason
 from meerkat.node.status import memory_bytes
 
@@ -157,13 +158,14 @@ def test_who_is_not_linked_may_be_there_all_the_same(tmp_path: Path) -> None:
             assert row(await ada.ask("nodes"), "bob")["state"] == "offline"
             vigil, run = ada.node.peers.vigil, 2**62
             vigil.take(cy.id, Neighbours(bob.id, run, 1, frozenset({cy.id}), frozenset()))
+            await asyncio.sleep(2 * NEIGHBOURS_SWARM_S)
             assert ada.node.status.reachable() == {cy.id}, "only bob says so"
             vigil.take(cy.id, Neighbours(cy.id, run, 1, frozenset({ada.id, bob.id}), frozenset()))
-            assert ada.node.status.reachable() == {bob.id, cy.id}
+            await until("both say so", lambda: ada.node.status.reachable() == {bob.id, cy.id})
             assert row(await ada.ask("nodes"), "bob")["state"] in ("up_to_date", "syncing")
             vigil.take(cy.id, Neighbours(node_id("stranger"), run, 1, frozenset({cy.id}), frozenset()))
             vigil.take(cy.id, Neighbours(cy.id, run, 2, frozenset({ada.id, node_id("stranger")}), frozenset()))
-            assert ada.node.status.reachable() == {cy.id}, "a stranger never"
+            await until("a stranger is never there", lambda: ada.node.status.reachable() == {cy.id})
 
     asyncio.run(play())
 

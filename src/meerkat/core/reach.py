@@ -84,11 +84,15 @@ class Reach:
         ahead = list(self._links)
         while ahead:
             node = ahead.pop()
-            if node not in found:
-                found.add(node)
-                said = self._said.get(node)
-                if said is not None:
-                    ahead += [other for other in said.linked if other not in found and self._linked(node, other)]
+            if node in found:
+                continue
+            found.add(node)
+            said = self._said.get(node)
+            if said is not None:
+                for other in said.linked - found:
+                    far = self._said.get(other)
+                    if far is not None and node in far.linked:
+                        ahead.append(other)
         return frozenset(found & self._members)
 
     def owed(self, hearer: NodeId, heard: Mapping[NodeId, Stamp]) -> list[Neighbours]:

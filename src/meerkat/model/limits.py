@@ -134,6 +134,7 @@ ANSWER_TIMEOUT_S = 6.5  # five tries of TCP on a local net, four over a round tr
 LATE_SELF_S = 1.0  # this node's own turn came so late: it was asleep, and judges nobody by that
 NEIGHBOURS_TOLD_MAX = 256  # links that a node tells of: more than any overlay gives it, 5 kB
 NEIGHBOURS_OF_STRANGERS_MAX = 64  # whose admission has not come yet
+NEIGHBOURS_SWARM_S = 0.02  # what many nodes say of their links at one time is looked at together
 NEIGHBOURS_GATHER_S = 0.05  # links that come and go together are told together
 NEIGHBOURS_OUTBID_S = 1.0  # a node and its copy do not outbid each other faster
 RUN_MAX = (1 << 63) - 1  # what starts are counted up to: beyond it nobody could outbid a lie

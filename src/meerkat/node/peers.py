@@ -160,7 +160,7 @@ class Peers:
         self._wake.set()
 
     async def run(self) -> None:
-        """Dial whoever should be linked, ping whoever is, for ever."""
+        """Dial whoever should be linked, for ever."""
         loop = asyncio.get_running_loop()
         while True:
             now = loop.time()
@@ -434,8 +434,7 @@ class Peers:
 
     def _silent(self, node: NodeId) -> None:
         """It does not answer any more."""
-        link = self._links.get(node)
-        if link is not None:
+        if (link := self._links.get(node)) is not None:
             self.last_cause[node] = "no answer"
             self._tasks.spawn(f"drop {node}", link.connection.close())
 

@@ -6,19 +6,19 @@ A hint: it says whose link is to be closed, whom a barrier may wait for and what
 
 import asyncio
 from collections.abc import Callable, Set
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from meerkat.core.liveness import Liveness
 from meerkat.core.reach import Reach, Stamp, stamp_of
 from meerkat.model.frame import LinkFrame, LinkLost, Neighbours, Ping
 from meerkat.model.ids import NodeId
-from meerkat.model.limits import NEIGHBOURS_GATHER_S, NEIGHBOURS_OUTBID_S
+from meerkat.model.limits import NEIGHBOURS_GATHER_S, NEIGHBOURS_OUTBID_S, NEIGHBOURS_SWARM_S
 from meerkat.node.ports import Pipe
 from meerkat.node.tasks import Tasks, until
 
 
-@dataclass(slots=True, eq=False)
-class _Watched:
+class _Watched(Struct, eq=False):
     """One link. `has_heard`: of each node's words, the newest that the other end has."""
 
     node: NodeId
@@ -51,6 +51,7 @@ class Vigil:
         self._within: frozenset[NodeId] = frozenset()
         self._wake = asyncio.Event()
         self._outbid_at = float("-inf")
+        self._turning: asyncio.TimerHandle | None = None
 
     # ---- what others ask and tell
 
@@ -91,15 +92,24 @@ class Vigil:
         if self._reach.hear(news):
             doubted = (news.doubted & self._watched.keys()) - {news.node}
             self._liveness.doubted_elsewhere(doubted, asyncio.get_running_loop().time())
-            self._turn()
+            self._wake.set()
+            self._turn_soon()
 
     def _outbid(self, news: Neighbours) -> None:
         now = asyncio.get_running_loop().time()
         if now - self._outbid_at >= NEIGHBOURS_OUTBID_S and self._reach.outbid(news):
             self._outbid_at = now
 
+    def _turn_soon(self) -> None:
+        """What others say comes in swarms; what follows from it is put together once for each."""
+        if self._turning is None:
+            self._turning = asyncio.get_running_loop().call_later(NEIGHBOURS_SWARM_S, self._turn)
+
     def _turn(self) -> None:
         """Something changed: say it, tell who came and went, look at the time again."""
+        if self._turning is not None:
+            self._turning.cancel()
+            self._turning = None
         now = asyncio.get_running_loop().time()
         self._reach.say(self._watched.keys(), self._liveness.doubted(now))
         for watched in self._watched.values():
