@@ -31,6 +31,7 @@ def wanted(project: dict[str, Any]) -> list[str]:
         *project["build-system"]["requires"],
         EDITABLE,
         *project["project"]["dependencies"],
+        *(each for extra in project["project"]["optional-dependencies"].values() for each in extra),
         *group(project["dependency-groups"], "dev"),
     ]
 

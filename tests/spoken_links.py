@@ -29,7 +29,13 @@ async def dialled(ada: Running, identity: Identity) -> WireConnection:
 
 
 def hello(
-    ada: Running, node: NodeId, *, pool_id: str = "", run: bytes = b"r" * 16, version: int = PROTOCOL_VERSION_MAX
+    ada: Running,
+    node: NodeId,
+    *,
+    pool_id: str = "",
+    run: bytes = b"r" * 16,
+    version: int = PROTOCOL_VERSION_MAX,
+    features: tuple[str, ...] = (),
 ) -> Hello:
     """A greeting as the member would say it."""
     return Hello(
@@ -38,7 +44,7 @@ def hello(
         run=run,
         version_min=version,
         version_max=version,
-        features=(),
+        features=features,
         context=ada.node.books.context,
         floor={},
         fingerprint=ada.node.books.fingerprint,

@@ -193,8 +193,10 @@ def test_success_and_new_addresses_reset_the_wait() -> None:
         overlay.due(at * 100.0)
         overlay.dial_failed(peer, at * 100.0)
     overlay.addresses_changed(peer)
-    assert overlay.due(700.0) == [peer]
-    overlay.dial_failed(peer, 700.0)
+    assert overlay.due(700.0) == []
+    assert overlay.wake_at() == 700.0 + REDIAL_MIN_S
+    assert overlay.due(700.0 + REDIAL_MIN_S) == [peer]
+    overlay.dial_failed(peer, 701.0)
     overlay.due(750.0)
     overlay.dial_failed(peer, 750.0)
     overlay.linked(peer, 751.0)
@@ -209,6 +211,20 @@ def test_success_and_new_addresses_reset_the_wait() -> None:
     again = overlay.wake_at()
     assert again is not None
     assert again <= wake + 2 * REDIAL_MIN_S
+
+
+def test_a_new_address_heard_of_while_dialling_is_tried_next() -> None:
+    """The dial under way goes to where the node was: when it has failed, the new way is tried without a wait, once."""
+    me, peer = ids(2)
+    overlay = Overlay(me, random.Random(1))
+    overlay.members({peer}, 0.0)
+    assert overlay.due(0.0) == [peer]
+    overlay.addresses_changed(peer)
+    assert overlay.due(1.0) == []
+    overlay.dial_failed(peer, 10.0)
+    assert overlay.due(10.0) == [peer]
+    overlay.dial_failed(peer, 20.0)
+    assert overlay.due(20.0) == []
 
 
 def test_a_forgotten_dial_counts_as_failed() -> None:

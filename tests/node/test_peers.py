@@ -10,6 +10,7 @@ from node_pool import pool
 from node_rooms import eventually, until
 from spoken_links import dialled, farewell, greeted, hello, member_that_is_off
 
+from meerkat.core.overlay import Overlay
 from meerkat.model.frame import PROTOCOL_VERSION_MAX, Heads, LinkFrame, LinkLost
 from meerkat.wire.client import DialFailed
 
@@ -84,6 +85,64 @@ def test_a_new_address_is_found(tmp_path: Path) -> None:
                 assert bob.address != f"{host}:{port}"
             await nodes.start(cy)
             await nodes.linked()
+
+    asyncio.run(play())
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6, not even a loopback address")
+def test_nodes_meet_over_ipv6(tmp_path: Path) -> None:
+    """An invite, a link and a file, all by addresses in brackets; and one that listens on all addresses of both kinds
+    is found by either."""
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada", listen="[::1]:0")
+            bob = await nodes.join("bob", ada, listen="[::1]:0")
+            await nodes.linked()
+            assert {each.address.rpartition(":")[0] for each in (ada, bob)} == {"[::1]"}
+            ada.put("by six", b"6")
+            await nodes.settled()
+            await nodes.stop(bob)
+            await nodes.start(bob, listen="[::]:0")
+            told = [f"{host}:{bob.address.rpartition(':')[2]}" for host in ("[::1]", "127.0.0.1")]
+            assert set(told) <= set(bob.node.addresses())
+            await nodes.stop(bob)
+            await nodes.start(bob, listen=bob.address, advertise=tuple(told))
+            await until("ada is told", lambda: ada.node.registry.told_addresses(bob.id) == tuple(told))
+            await nodes.linked()
+            (row,) = (await ada.ask("doctor", node="bob"))["members"]
+            assert row["state"] == "ok"
+            assert {way["code"] for way in row["ways"] if way["address"] in told} == {"reached"}
+
+    asyncio.run(play())
+
+
+def test_who_moved_is_found_through_any_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bob and cy both come back elsewhere, and neither knows where the other is: what ada has been told brings them
+    together at once, without waiting for the next try at the old place."""
+    monkeypatch.setattr(Overlay, "_wait", lambda overlay, failures: 3600.0 if failures else 0.0)
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada")
+            bob, cy = await nodes.join("bob", ada), await nodes.join("cy", ada)
+            await nodes.linked()
+            for each in (bob, cy):
+                await nodes.stop(each)
+            taken = [socket.create_server(("127.0.0.1", int(each.address.rpartition(":")[2]))) for each in (bob, cy)]
+            for each in (bob, cy):
+                await nodes.start(each)
+            await nodes.linked()
+            for other in taken:
+                other.close()
 
     asyncio.run(play())
 

@@ -250,14 +250,15 @@ def test_a_node_says_where_it_is_when_that_is_news(tmp_path: Path) -> None:
 
 
 def test_where_a_node_answered_is_tried_first(tmp_path: Path) -> None:
-    """Before what it says of itself, the last place first, also after a restart."""
+    """Where it says that it still is; then its other addresses; then places of which it says nothing any more. Also
+    after a restart."""
 
     async def scene(founder: Founder) -> None:
         registry, node = founder.registry, founder.identity.node
         await registry.tell_record("ada", ["192.0.2.1:1", "192.0.2.2:1"])
         for address in ("192.0.2.9:1", "192.0.2.2:1"):
             registry.answered(node, address)
-        expected = ["192.0.2.2:1", "192.0.2.9:1", "192.0.2.1:1"]
+        expected = ["192.0.2.2:1", "192.0.2.1:1", "192.0.2.9:1"]
         assert registry.addresses(node) == expected
         again = Registry(founder.folder, founder.identity, registry.pool)
         await again.load()

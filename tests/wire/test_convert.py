@@ -18,11 +18,21 @@ from meerkat.model.frame import (
     PeerFault,
     Ping,
     Pong,
+    Probe,
+    Probed,
     RosterPart,
     Signed,
+    Way,
 )
-from meerkat.model.ids import PoolId
-from meerkat.model.limits import FEATURES_MAX, NEIGHBOURS_TOLD_MAX, ROSTER_OP_BYTES_MAX, RUN_MAX, SUMMARY_REASONS_MAX
+from meerkat.model.ids import NodeId, PoolId
+from meerkat.model.limits import (
+    FEATURES_MAX,
+    NEIGHBOURS_TOLD_MAX,
+    ROSTER_OP_BYTES_MAX,
+    RUN_MAX,
+    SUMMARY_REASONS_MAX,
+    WAYS_MAX,
+)
 from meerkat.model.member import NodeState, Summary
 from meerkat.wire.convert import (
     decode_frame,
@@ -70,6 +80,8 @@ summaries = st.builds(
     vectors,
     st.lists(st.tuples(texts, texts, texts), max_size=3).map(tuple),
 )
+nobody_or_node = st.just(NodeId("")) | node_ids
+ways = st.builds(Way, texts, texts, texts, st.integers(0, 2**32 - 1), nobody_or_node)
 neighbours = st.builds(
     lambda node, run, counter, doubts: Neighbours(
         node, run, counter, frozenset(doubts), frozenset(each for each, doubted in doubts.items() if doubted)
@@ -81,6 +93,8 @@ neighbours = st.builds(
 )
 frames = st.one_of(
     hellos,
+    st.builds(Probe, st.integers(0, 2**64 - 1), node_ids, nobody_or_node),
+    st.builds(Probed, st.integers(0, 2**64 - 1), texts, texts, numbers, st.lists(ways, max_size=3).map(tuple)),
     roster_parts,
     st.builds(Heads, vectors),
     summaries,
@@ -153,6 +167,11 @@ def test_the_plain_greeting_of_these_tests_is_valid() -> None:
         pb.Frame(roster=pb.Roster(ops=[pb.SignedOp(body=bytes(ROSTER_OP_BYTES_MAX + 1))])),
         pb.Frame(roster=pb.Roster(records=[pb.SignedRecord(signature=bytes(81))])),
         pb.Frame(bye=pb.Bye(text="x" * 2000)),
+        pb.Frame(probe=pb.Probe(target=b"short")),
+        pb.Frame(probe=pb.Probe(target=bytes(20), through=b"short")),
+        pb.Frame(probed=pb.Probed(ways=[pb.Way()] * (WAYS_MAX + 1))),
+        pb.Frame(probed=pb.Probed(at_ms=-1)),
+        pb.Frame(probed=pb.Probed(ways=[pb.Way(address="x" * 300)])),
     ],
     ids=count(),
 )

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from world.loop import LIFE, Life
 
-from meerkat.model.frame import CarryFrame, IndexFrame, LinkFrame, LinkLost
+from meerkat.model.frame import CarryFrame, IndexFrame, LinkFrame, LinkLost, Way
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import PIPE_OUT_FRAMES_MAX
 from meerkat.model.member import Member
@@ -246,8 +246,17 @@ class SimulatedNetwork:
             net.hand_over(here, twin)
         return one
 
+    async def look(self, address: str, member: Member) -> Way:
+        there = self._net.at(address)
+        if there is None or there.node != member.node:
+            return Way(address, "another_node", "somebody else is there")
+        return Way(address, "refused" if there.gate is None else "reached", "")
+
     def advertised(self, listening: str) -> list[str]:
         return [listening]
+
+    def ear(self, wanted: Callable[[str], bool]) -> None:
+        """There is no local network."""
 
 
 class _Port:

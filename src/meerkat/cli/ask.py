@@ -2,7 +2,7 @@
 
 The verbs and their arguments (a JSON object; results are the objects that `--json` prints):
 
-    status {}   nodes {}   conflicts {}   down {}   leave {"yes": bool}
+    status {}   nodes {}   doctor {"node": str | null}   conflicts {}   down {}   leave {"yes": bool}
     nodes_rename {"name": str}   nodes_remove {"node": str}
     invite {"uses": int, "for": seconds}   invite_list {}   invite_revoke {"id": str}
     wait {"nodes": "reachable" | "all" | NAME, "timeout": seconds, "paths": [str]}

@@ -64,7 +64,7 @@ def start_command(settings: Settings) -> list[str]:
         "--listen": settings.listen,
         "--via": settings.via,
         "--web": settings.web,
-        "--discovery": "on" if settings.discovery else "off",
+        "--discovery": None if settings.discovery is None else ("on" if settings.discovery else "off"),
         "--log-level": settings.log_level,
         "--hold": None if settings.hold is None else ("on" if settings.hold else "off"),
         "--rescan-interval": str(settings.rescan_interval_s),

@@ -22,6 +22,9 @@ COMMANDS = {
     "status": Lazy("See", "meerkat.cli.status:status", "Show how pool, nodes and this node stand."),
     "why": Lazy("See", "meerkat.cli.why:why", "Tell why a path is not on every node, and what to do."),
     "nodes": Lazy("See", "meerkat.cli.nodes:nodes", "List the pool's nodes; rename this one, remove another."),
+    "doctor": Lazy(
+        "See", "meerkat.cli.doctor:doctor", "Tell what is wrong here, and which way to whom fails, and why."
+    ),
     "events": Lazy("See", "meerkat.cli.events:events", "Print what happens, as it happens."),
     "logs": Lazy("See", "meerkat.cli.logs:logs", "Print the node's log; works when it is down, too."),
     "wait": Lazy("Act", "meerkat.cli.wait:wait", "Block until the nodes have what is in the folder now."),

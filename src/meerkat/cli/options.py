@@ -77,9 +77,7 @@ def start_options(function: F) -> F:
         click.option(
             "--discovery",
             type=click.Choice(["on", "off"]),
-            default="off",
-            show_default=True,
-            help="Find members in the local network.",
+            help="Find members in the local network; on where meerkat-sync[discovery] is installed.",
         ),
         click.option(
             "--log-level",

@@ -75,7 +75,7 @@ def _settings(directory: str, flags: dict[str, Any], **more: Any) -> Settings:
         advertise=tuple(flags["advertise"]),
         name=flags["name"],
         web=flags["web"],
-        discovery=flags["discovery"] == "on",
+        discovery=None if flags["discovery"] is None else flags["discovery"] == "on",
         log_level=flags["log_level"],
         hold=None if flags["hold"] is None else flags["hold"] == "on",
         rescan_interval_s=flags["rescan_interval"],

@@ -21,15 +21,18 @@ from meerkat.model.limits import (
 
 
 class _Peer:
-    """A member. `failures` in a row; not to be dialled before `not_before`; `dialling`: the outcome is open."""
+    """A member. `failures` in a row; not to be dialled before `not_before`; `dialling`: the outcome is open, and
+    `moved`: there is a new way since the dial that was begun at `begun`."""
 
-    __slots__ = ("dialling", "failures", "linked", "not_before")
+    __slots__ = ("begun", "dialling", "failures", "linked", "moved", "not_before")
 
     def __init__(self, not_before: float) -> None:
         self.failures = 0
         self.not_before = not_before
         self.linked = False
         self.dialling = False
+        self.moved = False
+        self.begun = float("-inf")
 
 
 class Overlay:
@@ -69,9 +72,9 @@ class Overlay:
     def dial_failed(self, node: NodeId, now: float) -> None:
         peer = self._peers.get(node)
         if peer is not None and not peer.linked:
-            peer.dialling = False
-            peer.failures += 1
-            peer.not_before = now + self._wait(peer.failures)
+            moved, peer.dialling, peer.moved = peer.moved, False, False
+            peer.failures = 0 if moved else peer.failures + 1
+            peer.not_before = max(now, peer.begun + REDIAL_MIN_S) if moved else now + self._wait(peer.failures)
 
     def rest(self, node: NodeId, until: float) -> None:
         """The node is not to be dialled before."""
@@ -88,11 +91,16 @@ class Overlay:
             peer.not_before = min(peer.not_before, now + self._wait(0))
 
     def addresses_changed(self, node: NodeId) -> None:
-        """There is a new way to try: at once."""
+        """There is a new way to try: at once, or when the dial under way has failed; but whoever tells new ways again
+        and again is not dialled more often than others."""
         peer = self._peers.get(node)
-        if peer is not None and not peer.linked and not peer.dialling:
-            peer.failures = 0
-            peer.not_before = float("-inf")
+        if peer is None or peer.linked:
+            return
+        if peer.dialling:
+            peer.moved = True
+            return
+        peer.failures = 0
+        peer.not_before = min(peer.not_before, peer.begun + REDIAL_MIN_S)
 
     def due(self, now: float) -> list[NodeId]:
         """Whom to dial now."""
@@ -110,7 +118,7 @@ class Overlay:
             nodes += ripe[: max(0, chords - len(nodes))]
         for node in nodes:
             peer = self._peers[node]
-            peer.dialling = True
+            peer.dialling, peer.moved, peer.begun = True, False, now
             peer.not_before = now + 2 * DIAL_TIMEOUT_S
         return nodes
 

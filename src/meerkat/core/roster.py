@@ -181,6 +181,10 @@ class Roster:
         kept = [*self._ops.values(), *(held for _, held in sorted(self._pending.items()))]
         return [Signed(held.body, signature) for held in kept for signature in held.signatures]
 
+    def genesis(self) -> bytes:
+        """The signed bytes with which the pool began, as every member holds them; empty while they have not come."""
+        return next((held.body for held in self._ops.values() if isinstance(held.op, GenesisOp)), b"")
+
     def digest(self) -> bytes:
         """32 bytes over the ids of all operations and the newest records: equal sets have equal digests."""
         if self._digest is None:

@@ -22,7 +22,7 @@ class Settings(Struct, frozen=True):
         merge: join into a folder that holds files without asking.
         dry_run: make the plan of a join, call `on_plan` with it, and change nothing.
         web: HOST:PORT of the dashboard, "off", or None for the default.
-        discovery: find members in the local network.
+        discovery: find members in the local network; None: where that can be had, and others can dial this node.
         log_level: debug, info, warning or error.
         hold: False: also mass deletions are told to the pool at once.
         rescan_interval_s: seconds between full scans, for whatever the watcher missed.
@@ -37,7 +37,7 @@ class Settings(Struct, frozen=True):
     merge: bool = False
     dry_run: bool = False
     web: str | None = None
-    discovery: bool = False
+    discovery: bool | None = None
     log_level: str = "info"
     hold: bool | None = None
     rescan_interval_s: float = RESCAN_INTERVAL_S

@@ -102,7 +102,54 @@ class Bye(Struct, frozen=True):
     text: str = ""
 
 
-LinkFrame = Hello | RosterPart | Heads | Summary | Ping | Pong | Neighbours | Bye
+_NO_NODE = NodeId("")
+
+
+class Way(Struct, frozen=True):
+    """What came of trying one address of a member.
+
+    Attributes:
+        address: HOST:PORT.
+        code: reached, or why not: refused, timed_out, silent, unreachable, no_such_host, not_tls, another_node,
+            not_member or broken.
+        text: the same for people.
+        ms: how long it took.
+        shown: the node that answered there, where one did.
+    """
+
+    address: str
+    code: str
+    text: str
+    ms: int = 0
+    shown: NodeId = _NO_NODE
+
+
+class Probe(Struct, frozen=True):
+    """Do you reach `target`? Asked for a person; `through` (unless empty): pass the question on to that member."""
+
+    number: int
+    target: NodeId
+    through: NodeId = _NO_NODE
+
+
+class Probed(Struct, frozen=True):
+    """The answer to a probe.
+
+    Attributes:
+        refused: why there is none; else empty.
+        standing: what the target is to whoever was asked: linked, member (but not linked), removed, unknown or self.
+        at_ms: the clock there, milliseconds since 1970, for people.
+        ways: what came of trying each address that is known there.
+    """
+
+    number: int
+    refused: str = ""
+    standing: str = ""
+    at_ms: int = 0
+    ways: tuple[Way, ...] = ()
+
+
+LinkFrame = Hello | RosterPart | Heads | Summary | Ping | Pong | Neighbours | Bye | Probe | Probed
 
 
 # ---- Index

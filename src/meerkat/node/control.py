@@ -18,11 +18,13 @@ from meerkat.model.path import RelPath
 from meerkat.node.arguments import Json, number, paths_in, text
 from meerkat.node.barrier import Waiting
 from meerkat.node.conflicts import list_conflicts
+from meerkat.node.doctor import Doctor
 from meerkat.node.hub import now_text
 from meerkat.node.recall import Recall
 from meerkat.node.registry import MARKS_OF_INVITE, wall_clock
 from meerkat.node.why import Why
 from meerkat.wire.control import ControlFault, Result
+from meerkat.wire.interfaces import for_elsewhere
 
 if TYPE_CHECKING:
     from meerkat.node.node import Node
@@ -44,6 +46,7 @@ class Control:
             "status": self._status,
             "why": self._why,
             "nodes": self._nodes,
+            "doctor": self._doctor,
             "nodes_rename": self._nodes_rename,
             "nodes_remove": self._nodes_remove,
             "invite": self._invite,
@@ -87,6 +90,10 @@ class Control:
     async def _nodes(self, _: Json) -> Answers:
         yield Result(self._node.status.nodes())  # type: ignore[arg-type]  # the contract wants a list here
 
+    async def _doctor(self, arguments: Json) -> Answers:
+        named = arguments.get("node")
+        yield Result(await Doctor(self._node).examine(self._find_node(str(named)) if named else None))
+
     async def _conflicts(self, _: Json) -> Answers:
         node = self._node
         found = await node.books.read(lambda view: list_conflicts(view, node.registry.name_of))
@@ -120,7 +127,7 @@ class Control:
         node = self._node
         code, state = await node.registry.invite(
             node.name,
-            node.invite_addresses(),
+            for_elsewhere(node.addresses()),
             uses=int(number(arguments, "uses", 1)),
             life_s=int(number(arguments, "for", INVITE_LIFE_S_DEFAULT)),
         )

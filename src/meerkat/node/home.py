@@ -78,6 +78,13 @@ class Home:
         """Whether mass deletions wait for a person."""
         return self.config.others.get("hold", "on") not in (False, "off") if settings.hold is None else settings.hold
 
+    def discovering(self, settings: Settings) -> bool | None:
+        """Whether members are looked for in the local network; None: nobody has said."""
+        if settings.discovery is not None:
+            return settings.discovery
+        said = self.config.others.get("discovery")
+        return None if said is None else said not in (False, "off")
+
     def save(self) -> None:
         """Write `node.toml` (whole, by rename)."""
         config = self.config

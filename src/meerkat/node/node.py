@@ -42,6 +42,7 @@ from meerkat.node.late import Late
 from meerkat.node.logs import start_logging, stop_logging
 from meerkat.node.losers import Losers
 from meerkat.node.morsels import Morsels
+from meerkat.node.neighbourhood import look_around
 from meerkat.node.oblivion import forget_slowly
 from meerkat.node.opening import Opened, close_index, open_index, renew
 from meerkat.node.outward import Outward
@@ -61,6 +62,7 @@ from meerkat.node.tasks import Tasks
 from meerkat.node.transfer import Transfer
 from meerkat.node.undelete import Undelete
 from meerkat.node.upkeep import keep_bounded, rescan, scrub_slowly
+from meerkat.node.whereabouts import follow
 from meerkat.store.errors import IndexDamaged, IndexUnavailable
 from meerkat.wire.control import AlreadyRunning, UnsafeSocket
 from meerkat.wire.identity import Identity
@@ -284,7 +286,7 @@ class Node:
         self.books.on_written(self.progress.touch)
         self.hub.on_change.append(self.progress.touch)
         self.registry.on_changed(self._roster_changed)
-        await self.registry.tell_record(self.name, self._addresses())
+        await self.registry.tell_record(self.name, self.addresses())
         if self.was_copy:
             log.warning("this folder is a copy of another node that runs too; from now on it is %s", self.name)
             self.hub.tell("config.changed", name=self.name, cause="this folder is a copy of another node that runs too")
@@ -293,7 +295,8 @@ class Node:
             ("links", self.peers.run()),
             ("vigil", self.peers.vigil.run()),
             ("progress", self.progress.run()),
-            ("record", self.registry.stay_told(lambda: (self.name, self._addresses()))),
+            ("record", self.registry.stay_told(lambda: (self.name, self.addresses()))),
+            ("whereabouts", follow(self._found, self._moved)),
             ("inward", self.inward.run()),
             ("outward", self._take_in()),
             ("scrub", scrub_slowly(self.scrub, self.books)),
@@ -301,6 +304,10 @@ class Node:
             ("upkeep", keep_bounded(self.home.folder, self.stage, self.trash, self.books)),
         ):
             self.tasks.spawn(name, work, vital=True)
+        wanted, network = self.home.discovering(self.settings), self._around.network
+        around = look_around(wanted, self.identity.node, self.registry, network, self.listen, self.peers.try_at_once)
+        if around is not None:
+            self.tasks.spawn("neighbourhood", around.run())
 
     async def _listen(self) -> None:
         config = self.home.config
@@ -384,11 +391,15 @@ class Node:
     def _rescan(self) -> None:
         self.tasks.spawn("scan under other rules", self.outward.scan())
 
-    def _addresses(self) -> list[str]:
-        return list(self.home.config.advertise) or self._around.network.advertised(self.listen)
+    def addresses(self) -> list[str]:
+        return list(self.home.config.advertise) or self._found()
 
-    def invite_addresses(self) -> list[str]:
-        return self._addresses()
+    def _found(self) -> list[str]:
+        return self._around.network.advertised(self.listen)
+
+    async def _moved(self) -> None:
+        self.peers.network_changed()
+        await self.registry.tell_record(self.name, self.addresses())
 
     async def _admit(self, ask: JoinAsk, invite: InviteState) -> AsyncIterator[JoinAnswer]:
         if self.books.recovering and ask.admission is None and ask.plan:
@@ -415,8 +426,8 @@ class Node:
         self.hub.changed()
 
     def _links_changed(self) -> None:
-        if not self.registry.tells(self.name, self._addresses()):  # a copy of this node has spoken in its name
-            self.tasks.spawn("say again", self.registry.tell_record(self.name, self._addresses()))
+        if not self.registry.tells(self.name, self.addresses()):  # a copy of this node has spoken in its name
+            self.tasks.spawn("say again", self.registry.tell_record(self.name, self.addresses()))
         self.inward.sources_changed()
         self.scrub.sources_changed()
         self.recovery.look()
@@ -458,7 +469,7 @@ class Node:
         self.home.config.name = name
         self.status.name = name
         self.home.save()
-        await self.registry.tell_record(name, self._addresses())
+        await self.registry.tell_record(name, self.addresses())
 
     async def leave(self) -> None:
         """Take this node off the roster, tell whoever is linked, and stop being a node."""

@@ -24,6 +24,8 @@ from meerkat.model.frame import (
     Neighbours,
     Ping,
     Pong,
+    Probe,
+    Probed,
     RosterPart,
 )
 from meerkat.model.ids import NodeId
@@ -34,14 +36,16 @@ from meerkat.model.limits import (
     DIALS_AT_ONCE_MAX,
     PIPE_DRAIN_S,
 )
-from meerkat.model.member import Member, Summary
+from meerkat.model.member import Summary
 from meerkat.node.asking import Asking
 from meerkat.node.blame import Blame
 from meerkat.node.books import Books
+from meerkat.node.dialling import Dialling
 from meerkat.node.doubles import CONNECT_ANEW, Doubles
 from meerkat.node.gossip import Gossip, Hearer
 from meerkat.node.hub import Hub, now_text
-from meerkat.node.ports import Connection
+from meerkat.node.ports import Connection, Pipe
+from meerkat.node.probing import PROBE, Probing
 from meerkat.node.pull import PACKED, RECOVERING, Puller, source_of
 from meerkat.node.registry import Registry
 from meerkat.node.surroundings import Network
@@ -90,7 +94,6 @@ class Peers:
         on_outrun: Callable[[int], None],
     ) -> None:
         self._self_id = self_id
-        self._network = network
         self._registry = registry
         self._books = books
         self._gossip = gossip
@@ -102,6 +105,8 @@ class Peers:
         self._doubles = doubles
         self._on_links_changed = on_links_changed
         self._on_outrun = on_outrun
+        self._dialler = Dialling(network, registry, tasks)
+        self.probing = Probing(self_id, network, registry, self._probe_line, lambda node: node in self._links)
         self._overlay = Overlay(self_id, rng)
         self.vigil = Vigil(self_id, started, tasks, self._silent, self._reach_changed)
         self.blame = Blame(registry.name_of, self._blamed)
@@ -112,14 +117,21 @@ class Peers:
         self._dial_slots = asyncio.Semaphore(DIALS_AT_ONCE_MAX)
         self._wake = asyncio.Event()
         self._past_bytes = [0, 0]
+        self._told: dict[NodeId, tuple[str, ...]] = {}
         self.last_seen: dict[NodeId, str] = {}
         self.last_cause: dict[NodeId, str] = {}
+        self.last_bye: dict[NodeId, str] = {}
         self.stopping = False
 
     # ---- what others ask
 
     def linked(self) -> dict[NodeId, Linked]:
         return dict(self._links)
+
+    def _probe_line(self, node: NodeId) -> Pipe[LinkFrame] | None:
+        """The link with that node, if it answers probes."""
+        link = self._links.get(node)
+        return link.connection.link if link is not None and PROBE in link.hello.features else None
 
     def rtt_ms(self, node: NodeId) -> float | None:
         return self.vigil.rtt_ms(node)
@@ -141,6 +153,7 @@ class Peers:
         self.blame.only(members)
         self._doubles.only(members)
         self._overlay.members(members, asyncio.get_running_loop().time())
+        self._follow_moves(members)
         self.vigil.members(members)
         parts = self._registry.fresh_parts()
         for node, link in list(self._links.items()):
@@ -155,7 +168,22 @@ class Peers:
         if farewell is not None:
             await self._cut(link, farewell)
 
-    def addresses_changed(self, node: NodeId) -> None:
+    def _follow_moves(self, members: set[NodeId]) -> None:
+        """Whoever tells another address than before is dialled there at once."""
+        told = {node: self._registry.told_addresses(node) for node in members}
+        for node, addresses in told.items():
+            if addresses != self._told.get(node, addresses):
+                self._overlay.addresses_changed(node)
+        self._told = told
+
+    def network_changed(self) -> None:
+        """This machine is in another network: whoever was out of reach may be in reach."""
+        for node in self._told:
+            self._overlay.addresses_changed(node)
+        self._wake.set()
+
+    def try_at_once(self, node: NodeId) -> None:
+        """There is another place where the member may be."""
         self._overlay.addresses_changed(node)
         self._wake.set()
 
@@ -179,7 +207,7 @@ class Peers:
             return
         try:
             async with self._dial_slots:
-                connection = await self._first_that_answers(node)
+                connection = await self._dialler.dial(node)
         except DialFailed as error:
             self.last_cause[node] = f"{error.address}: {error.cause}" if error.address else error.cause
             self._overlay.dial_failed(node, asyncio.get_running_loop().time())
@@ -188,48 +216,6 @@ class Peers:
             self._dialling.discard(node)
             self._wake.set()
         await self.accept(connection)
-
-    async def _first_that_answers(self, node: NodeId) -> Connection:
-        """Try all known addresses side by side; the first connection stays."""
-        member = self._registry.members().get(node)
-        addresses = self._registry.addresses(node)
-        if member is None or not addresses:
-            raise DialFailed("", "no_address", "it has told no address, it will dial itself")
-        attempts = {self._tasks.spawn(f"dial {address}", self._try(address, member)) for address in addresses}
-        failure: DialFailed | None = None
-        winner: Connection | None = None
-        try:
-            while attempts and winner is None:
-                done, attempts = await asyncio.wait(attempts, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    answer = task.result()
-                    if isinstance(answer, DialFailed):
-                        failure = answer
-                    elif winner is None:
-                        winner = answer
-                    else:
-                        await answer.close()
-        finally:
-            for task in attempts:
-                task.add_done_callback(self._close_late)
-                task.cancel()
-        if winner is None:
-            assert failure is not None
-            raise failure
-        self._registry.answered(node, winner.address)
-        return winner
-
-    async def _try(self, address: str, member: Member) -> Connection | DialFailed:
-        try:
-            return await self._network.dial(address, member)
-        except DialFailed as failure:
-            return failure  # nothing unexpected: an address that does not answer
-
-    def _close_late(self, task: "asyncio.Task[Connection | DialFailed]") -> None:
-        if not task.cancelled() and task.exception() is None:
-            answer = task.result()
-            if not isinstance(answer, DialFailed):
-                self._tasks.spawn("close a second connection", answer.close())
 
     def _blamed(self, node: NodeId, why: str, until: float) -> None:
         """The member broke a rule: its link is cut, and it is not dialled for a while."""
@@ -287,7 +273,7 @@ class Peers:
 
     async def _greet(self, connection: Connection) -> Hello:
         books = self._books
-        features = (PACKED, *((RECOVERING,) if books.recovering else ()), *self._doubles.features)
+        features = (PACKED, PROBE, *((RECOVERING,) if books.recovering else ()), *self._doubles.features)
         await connection.link.send(
             Hello(
                 pool=self._registry.pool,
@@ -350,6 +336,7 @@ class Peers:
         node, connection, hello = link.connection.peer, link.connection, link.hello
         self._overlay.linked(node, asyncio.get_running_loop().time())
         self.last_cause.pop(node, None)
+        self.last_bye.pop(node, None)
         if self._registry.digest() != hello.roster_digest:
             for part in self._registry.all_parts(CONTROL_PART_BYTES_MAX):
                 await _send(connection, part)
@@ -403,6 +390,10 @@ class Peers:
                     pass  # of nobody that this node has heard of (yet): it is said again
                 case RosterPart():
                     await self._registry.take_in(frame, self._registry.name_of(node))
+                case Probe():
+                    self._tasks.spawn(f"probe for {node}", self.probing.answer(node, link.connection.link, frame))
+                case Probed():
+                    self.probing.heard(node, frame)
                 case Bye("cloned" | "admitted"):
                     again, link.cloned = link.cloned and frame.why == "cloned", True
                     self.last_cause[node] = frame.text
@@ -410,6 +401,7 @@ class Peers:
                         return
                 case Bye(why, text):
                     self.last_cause[node] = text or why
+                    self.last_bye[node] = why
                     return
                 case Hello():
                     self.blame.blame(node, "it greeted twice")

@@ -4,7 +4,7 @@ Everything here is blocking and belongs in a worker thread, except where a metho
 through one `Tx` at a time, in one thread.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
@@ -248,3 +248,25 @@ class Connection(Protocol):
     @property
     def fault(self) -> str: ...
     async def close(self) -> None: ...
+
+
+class Ear(Protocol):
+    """What hears of members in the local network, and lets them hear of this node (see `wire.discover`)."""
+
+    async def start(self, interfaces: Sequence[str]) -> None:
+        """Listen on the interfaces with these IP addresses; none given: on all. Raises `OSError`."""
+        ...
+
+    async def announce(self, name: str, addresses: Sequence[str]) -> None:
+        """Be found under that name at these addresses, instead of what was announced before."""
+        ...
+
+    def look_again(self) -> None:
+        """Other names are wanted than before."""
+        ...
+
+    async def next(self) -> tuple[str, tuple[str, ...]]:
+        """Wait for a wanted name that says where it is."""
+        ...
+
+    async def stop(self) -> None: ...

@@ -20,6 +20,7 @@ from meerkat.model.limits import (
     INVITE_LIFE_S_MAX,
     INVITE_USES_MAX,
     RECORD_RETELL_S,
+    WAYS_MAX,
 )
 from meerkat.model.member import Member
 from meerkat.model.roster import AddOp
@@ -52,6 +53,7 @@ class Registry:
         self._listeners: list[Callable[[], None]] = []
         self._write = asyncio.Lock()
         self._seen: dict[NodeId, tuple[str, ...]] = {}
+        self._met: dict[NodeId, tuple[str, ...]] = {}
 
     async def load(self) -> None:
         """Read what earlier starts have kept."""
@@ -92,10 +94,16 @@ class Registry:
         return member.name if member is not None else node[:8]
 
     def addresses(self, node: NodeId) -> list[str]:
-        """Where the node may answer: where it did last, then what it says of itself."""
+        """Where the node may answer: where it did last, as long as it says so itself; whatever else it says; and where
+        it once did, or said to be in the local network."""
+        told, seen = self.told_addresses(node), self._seen.get(node, ())
+        still = [each for each in seen if each in told]
+        return list(dict.fromkeys([*still, *told, *self._met.get(node, ()), *seen]))[:WAYS_MAX]
+
+    def told_addresses(self, node: NodeId) -> tuple[str, ...]:
+        """Where it says that it is, in its newest record."""
         record = self._roster.records().get(node)
-        told = list(record.addresses) if record is not None else []
-        return list(dict.fromkeys([*self._seen.get(node, ()), *told]))[:ADDRESSES_MAX]
+        return record.addresses if record is not None else ()
 
     def digest(self) -> bytes:
         return self._roster.digest()
@@ -110,6 +118,10 @@ class Registry:
 
     def invites(self) -> list[InviteState]:
         return self._roster.invites()
+
+    def removed(self) -> frozenset[NodeId]:
+        """Nodes that were taken off, or have gone over to a new key."""
+        return self._roster.removed()
 
     @property
     def removed_myself(self) -> bool:
@@ -193,6 +205,16 @@ class Registry:
         if before[:1] != (address,):
             self._seen[node] = (address, *(each for each in before if each != address))[:ADDRESSES_SEEN_MAX]
             self._store.put_seen(node, self._seen[node])
+
+    def met(self, node: NodeId, addresses: tuple[str, ...]) -> bool:
+        """Somebody in the local network says that the node is there; whether that is news. Not signed, not kept."""
+        before = set(self.addresses(node))
+        self._met[node] = addresses
+        return not before.issuperset(addresses)
+
+    def genesis(self) -> bytes:
+        """The signed bytes with which the pool began."""
+        return self._roster.genesis()
 
     # ---- invites
 

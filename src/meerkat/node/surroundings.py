@@ -13,17 +13,19 @@ from meerkat.core.roster import InviteState
 from meerkat.disk.root import Root
 from meerkat.disk.scan import Skip
 from meerkat.disk.watch import OnEvent, Watch, make_watch
-from meerkat.model.frame import JoinAnswer, JoinAsk
-from meerkat.model.limits import DIAL_TIMEOUT_S
+from meerkat.model.frame import JoinAnswer, JoinAsk, Way
+from meerkat.model.limits import DIAL_TIMEOUT_S, LOOK_TIMEOUT_S
 from meerkat.model.member import Member
 from meerkat.node.home import Config
 from meerkat.node.port import listen
-from meerkat.node.ports import Connection
+from meerkat.node.ports import Connection, Ear
 from meerkat.wire.client import dial
 from meerkat.wire.control import ControlServer, Handle, socket_path
+from meerkat.wire.discover import Discovery, is_installed
 from meerkat.wire.gate import Gate
 from meerkat.wire.identity import Identity
 from meerkat.wire.interfaces import advertised
+from meerkat.wire.look import look
 from meerkat.wire.server import Server
 
 OnConnection = Callable[[Connection], Awaitable[None]]
@@ -49,8 +51,16 @@ class Network(Protocol):
         """Link with a member there. Raises `DialFailed`."""
         ...
 
+    async def look(self, address: str, member: Member) -> Way:
+        """Try whether the member can be reached there; no link comes of it."""
+        ...
+
     def advertised(self, listening: str) -> list[str]:
         """What to tell members, who listens there."""
+        ...
+
+    def ear(self, wanted: Callable[[str], bool]) -> Ear | None:
+        """What hears of members in the local network (those whose names are wanted); None where nothing can."""
         ...
 
 
@@ -86,8 +96,14 @@ class Grpc:
     async def dial(self, address: str, member: Member) -> Connection:
         return await dial(address, member, self._identity, DIAL_TIMEOUT_S)
 
+    async def look(self, address: str, member: Member) -> Way:
+        return await look(address, member, self._identity, LOOK_TIMEOUT_S)
+
     def advertised(self, listening: str) -> list[str]:
         return advertised(listening)
+
+    def ear(self, wanted: Callable[[str], bool]) -> Ear | None:
+        return Discovery(wanted) if is_installed() else None
 
 
 def real(identity: Identity) -> Surroundings:

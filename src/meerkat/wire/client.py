@@ -8,6 +8,7 @@ tells people which of the usual causes it was.
 """
 
 import asyncio
+import os
 import secrets
 import socket
 import ssl
@@ -32,18 +33,20 @@ from meerkat.wire.connection import (
 )
 from meerkat.wire.identity import Identity, fingerprint_of, pem_of
 from meerkat.wire.pipe import TRANSPORT_FAULTS, describe
-from meerkat.wire.transport import CHANNEL_OPTIONS, fetch_certificate
+from meerkat.wire.transport import CHANNEL_OPTIONS, Silent, fetch_certificate
 
 RawCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
 _DIAGNOSIS_S = 3.0  # looking why a dial failed may not take longer than that
+
+NOT_MEMBER = "that node refused our certificate: it has not heard of us, or we were removed"
 
 
 class DialFailed(Exception):
     """A member could not be linked with at this address.
 
     Attributes:
-        code: refused, timed_out, unreachable, no_such_host, not_tls, another_node, not_member or broken.
+        code: refused, timed_out, silent, unreachable, no_such_host, not_tls, another_node, not_member or broken.
         cause: the same for people.
     """
 
@@ -140,14 +143,14 @@ async def diagnose(address: str, expected: bytes, fault: grpc.aio.AioRpcError) -
         return why_unreachable(address, cause, _DIAGNOSIS_S)
     if len(shown) > CERTIFICATE_BYTES_MAX or fingerprint_of(shown) != fingerprint_of(expected):
         return DialFailed(address, "another_node", "the certificate there is another node's")
-    return DialFailed(
-        address, "not_member", "that node refused our certificate: it has not heard of us, or we were removed"
-    )
+    return DialFailed(address, "not_member", NOT_MEMBER)
 
 
 def why_unreachable(address: str, cause: OSError, timeout_s: float) -> DialFailed:
     """The cause of a bare connection that failed."""
     match cause:
+        case Silent():
+            return DialFailed(address, "silent", f"something accepts there and says nothing for {timeout_s:g} s")
         case TimeoutError():
             return DialFailed(address, "timed_out", f"no answer within {timeout_s:g} s")
         case ssl.SSLError():
@@ -157,4 +160,5 @@ def why_unreachable(address: str, cause: OSError, timeout_s: float) -> DialFaile
         case socket.gaierror():
             return DialFailed(address, "no_such_host", f"the host is not known: {cause.strerror}")
         case _:
-            return DialFailed(address, "unreachable", cause.strerror or str(cause) or "the connection broke")
+            words = os.strerror(cause.errno) if cause.errno else str(cause)
+            return DialFailed(address, "unreachable", words or "the connection broke")

@@ -19,11 +19,15 @@ from meerkat.model.frame import (
     PeerFault,
     Ping,
     Pong,
+    Probe,
+    Probed,
     RosterPart,
     Signed,
+    Way,
 )
-from meerkat.model.ids import PoolId
+from meerkat.model.ids import NodeId, PoolId
 from meerkat.model.limits import (
+    ADDRESS_CHARS_MAX,
     FEATURES_MAX,
     MEMBERS_MAX,
     NEIGHBOURS_TOLD_MAX,
@@ -33,6 +37,7 @@ from meerkat.model.limits import (
     RUN_MAX,
     SUMMARY_REASONS_MAX,
     TEXT_CHARS_MAX,
+    WAYS_MAX,
     WORD_CHARS_MAX,
 )
 from meerkat.model.member import NodeState, Summary
@@ -94,6 +99,12 @@ def encode_frame(frame: LinkFrame) -> bytes:
             message.neighbours.CopyFrom(_neighbours_to_pb(frame))
         case Bye():
             message.bye.CopyFrom(pb.Bye(why=_WHYS[frame.why], text=frame.text[:TEXT_CHARS_MAX]))
+        case Probe():
+            message.probe.CopyFrom(
+                pb.Probe(number=frame.number, target=node_to_bytes(frame.target), through=node_to_bytes(frame.through))
+            )
+        case Probed():
+            message.probed.CopyFrom(_probed_to_pb(frame))
         case _:
             assert_never(frame)
     return message.SerializeToString()
@@ -125,6 +136,11 @@ def decode_frame(data: bytes) -> LinkFrame | None:
             # A reason from a later version is still a farewell.
             why = _WHY_NAMES.get(message.bye.why, "down")
             return Bye(why, check_text("a farewell", message.bye.text, TEXT_CHARS_MAX))
+        case "probe":
+            probe = message.probe
+            return Probe(probe.number, node_from_bytes(probe.target), _node_or_none(probe.through))
+        case "probed":
+            return _probed_from_pb(message.probed)
         case None:
             return None
 
@@ -234,6 +250,38 @@ def _summary_from_pb(message: pb.Summary) -> Summary:
             for waiting in message.waiting
         ),
     )
+
+
+def _probed_to_pb(probed: Probed) -> pb.Probed:
+    message = pb.Probed(number=probed.number, refused=probed.refused, standing=probed.standing, at_ms=probed.at_ms)
+    for way in probed.ways[:WAYS_MAX]:
+        text = way.text[:TEXT_CHARS_MAX]
+        message.ways.add(address=way.address, code=way.code, text=text, ms=way.ms, shown=node_to_bytes(way.shown))
+    return message
+
+
+def _probed_from_pb(message: pb.Probed) -> Probed:
+    check_count("ways", len(message.ways), WAYS_MAX)
+    return Probed(
+        number=message.number,
+        refused=check_text("a refusal", message.refused, TEXT_CHARS_MAX),
+        standing=check_text("a standing", message.standing, WORD_CHARS_MAX),
+        at_ms=check_number("a time", message.at_ms),
+        ways=tuple(
+            Way(
+                address=check_text("an address", way.address, ADDRESS_CHARS_MAX),
+                code=check_text("a code", way.code, WORD_CHARS_MAX),
+                text=check_text("an explanation", way.text, TEXT_CHARS_MAX),
+                ms=way.ms,
+                shown=_node_or_none(way.shown),
+            )
+            for way in message.ways
+        ),
+    )
+
+
+def _node_or_none(data: bytes) -> NodeId:
+    return node_from_bytes(data) if data else NodeId("")
 
 
 # ---- the roster

@@ -6,7 +6,7 @@ Figures are gRPC's own where not said otherwise; keepalive below 10 s would cut 
 import asyncio
 import ssl
 
-from meerkat.model.limits import HANDSHAKE_TIMEOUT_S, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX
+from meerkat.model.limits import DIAL_STAGGER_S, HANDSHAKE_TIMEOUT_S, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX
 from meerkat.wire.address import parse_address
 
 _MS = 1000
@@ -50,6 +50,10 @@ SERVER_OPTIONS: Options = [
 ]
 
 
+class Silent(TimeoutError):
+    """Something accepted the connection, and did not answer in TLS within the time."""
+
+
 async def fetch_certificate(address: str, timeout_s: float) -> bytes:
     """The certificate (DER) that the server at HOST:PORT shows in a TLS 1.3 handshake. Nothing is trusted by this: in
     TLS 1.3 the server shows it before it looks at the client's.
@@ -57,7 +61,7 @@ async def fetch_certificate(address: str, timeout_s: float) -> bytes:
     Raises:
         AddressFault: not HOST:PORT.
         OSError: nobody answers there, or not in TLS (`ssl.SSLError` is one).
-        TimeoutError: not within `timeout_s`.
+        TimeoutError: not within `timeout_s`; `Silent` where the connection itself was accepted.
     """
     host, port = parse_address(address)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -65,12 +69,21 @@ async def fetch_certificate(address: str, timeout_s: float) -> bytes:
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(["h2"])
-    async with asyncio.timeout(timeout_s):
-        _, writer = await asyncio.open_connection(host, port, ssl=context)
-        try:
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, writer = await asyncio.open_connection(host, port, happy_eyeballs_delay=DIAL_STAGGER_S)
+            await writer.start_tls(context)
             tls = writer.get_extra_info("ssl_object")
             certificate = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
-        finally:
+    except ConnectionError as fault:
+        if writer is not None:  # it was accepted, and then hung up on: TLS is not spoken there
+            raise ssl.SSLError(f"{address} hung up: {fault}") from None
+        raise
+    except TimeoutError as fault:
+        raise Silent(*fault.args) if writer is not None else fault from None
+    finally:
+        if writer is not None:
             writer.transport.abort()  # an orderly goodbye would wait for a server that has refused us
     if not certificate:
         raise ssl.SSLError(f"{address} shows no certificate")

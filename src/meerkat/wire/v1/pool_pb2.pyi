@@ -661,6 +661,8 @@ class Frame(_message.Message):
     PONG_FIELD_NUMBER: _builtins.int
     BYE_FIELD_NUMBER: _builtins.int
     NEIGHBOURS_FIELD_NUMBER: _builtins.int
+    PROBE_FIELD_NUMBER: _builtins.int
+    PROBED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -677,6 +679,12 @@ class Frame(_message.Message):
     def bye(self) -> Global___Bye: ...
     @_builtins.property
     def neighbours(self) -> Global___Neighbours: ...
+    @_builtins.property
+    def probe(self) -> Global___Probe:
+        """Numbers up to 15 take one byte; what is rare comes after them. For who says "probe" in its greeting."""
+
+    @_builtins.property
+    def probed(self) -> Global___Probed: ...
     def __init__(
         self,
         *,
@@ -688,12 +696,14 @@ class Frame(_message.Message):
         pong: Global___Ping | None = ...,
         bye: Global___Bye | None = ...,
         neighbours: Global___Neighbours | None = ...,
+        probe: Global___Probe | None = ...,
+        probed: Global___Probed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "bye", b"bye", "heads", b"heads", "hello", b"hello", "neighbours", b"neighbours", "ping", b"ping", "pong", b"pong", "roster", b"roster", "summary", b"summary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "bye", b"bye", "heads", b"heads", "hello", b"hello", "neighbours", b"neighbours", "ping", b"ping", "pong", b"pong", "probe", b"probe", "probed", b"probed", "roster", b"roster", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "bye", b"bye", "heads", b"heads", "hello", b"hello", "neighbours", b"neighbours", "ping", b"ping", "pong", b"pong", "roster", b"roster", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "bye", b"bye", "heads", b"heads", "hello", b"hello", "neighbours", b"neighbours", "ping", b"ping", "pong", b"pong", "probe", b"probe", "probed", b"probed", "roster", b"roster", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "roster", "heads", "summary", "ping", "pong", "bye", "neighbours"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "roster", "heads", "summary", "ping", "pong", "bye", "neighbours", "probe", "probed"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -771,6 +781,104 @@ class Ping(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Ping: _TypeAlias = Ping  # noqa: Y015
+
+@_typing.final
+class Probe(_message.Message):
+    """For a person who asks why two nodes do not reach each other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """the asker's"""
+    target: _builtins.bytes
+    """20 bytes: do you reach this member?"""
+    through: _builtins.bytes
+    """unless empty: pass the question on to this one"""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        target: _builtins.bytes = ...,
+        through: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "target", b"target", "through", b"through"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Probe: _TypeAlias = Probe  # noqa: Y015
+
+@_typing.final
+class Probed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    WAYS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    refused: _builtins.str
+    """why there is no answer"""
+    standing: _builtins.str
+    """linked, member, removed, unknown, self"""
+    at_ms: _builtins.int
+    """the clock there, since 1970"""
+    @_builtins.property
+    def ways(self) -> _containers.RepeatedCompositeFieldContainer[Global___Way]: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        refused: _builtins.str = ...,
+        standing: _builtins.str = ...,
+        at_ms: _builtins.int = ...,
+        ways: _abc.Iterable[Global___Way] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "number", b"number", "refused", b"refused", "standing", b"standing", "ways", b"ways"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Probed: _TypeAlias = Probed  # noqa: Y015
+
+@_typing.final
+class Way(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    MS_FIELD_NUMBER: _builtins.int
+    SHOWN_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    code: _builtins.str
+    """"reached", or why not"""
+    text: _builtins.str
+    ms: _builtins.int
+    shown: _builtins.bytes
+    """the node that answered there, where one did"""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        code: _builtins.str = ...,
+        text: _builtins.str = ...,
+        ms: _builtins.int = ...,
+        shown: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "code", b"code", "ms", b"ms", "shown", b"shown", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Way: _TypeAlias = Way  # noqa: Y015
 
 @_typing.final
 class Bye(_message.Message):
