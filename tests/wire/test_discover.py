@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from node_rooms import until
-from zeroconf import IPVersion
+from zeroconf import IPVersion, ServiceStateChange
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from meerkat.model.limits import DISCOVERED_ADDRESSES_MAX
@@ -109,14 +109,14 @@ def test_liars_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def play() -> None:
         async with AsyncExitStack() as stack:
+            liar = AsyncZeroconf(interfaces=LOOPBACK)
+            stack.push_async_callback(liar.async_close)
             ear = Discovery(lambda name: True)
             for number in range(10):
-                ear._on_change(None, SERVICE, f"n{number}.{SERVICE}", _Added())  # type: ignore[arg-type]
+                ear._on_change(liar.zeroconf, SERVICE, f"n{number}.{SERVICE}", ServiceStateChange.Added)
             assert len(ear._heard) == 3
             assert list(ear._queue) == ["n0", "n1"]
             wanting = await opened(stack, "liar")
-            liar = AsyncZeroconf(interfaces=LOOPBACK)
-            stack.push_async_callback(liar.async_close)
             hosts = ["0.0.0.0", "224.0.0.1", *(f"192.0.2.{number}" for number in range(20))]
             info = AsyncServiceInfo(
                 SERVICE,
@@ -132,10 +132,6 @@ def test_liars_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
             assert not {"0.0.0.0:7", "224.0.0.1:7"} & set(addresses)
 
     asyncio.run(play())
-
-
-class _Added:
-    name = "Added"
 
 
 def test_without_the_extra_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
