@@ -8,8 +8,11 @@ from meerkat.core.overlay import Overlay, keep_which
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import (
     DIAL_TIMEOUT_S,
+    ENOUGH_REST_S,
     FULL_MESH_NODES_MAX,
-    OVERLAY_DEGREE,
+    OVERLAY_DEGREE_MAX,
+    OVERLAY_DEGREE_MIN,
+    PARTING_S,
     REDIAL_MAX_S,
     REDIAL_MIN_S,
 )
@@ -60,6 +63,11 @@ class World:
                         self.overlays[peer].linked(node, now)
                     else:
                         overlay.dial_failed(peer, now)
+                for peer in overlay.surplus(now):
+                    self.links.discard(frozenset((node, peer)))
+                    for one, other in ((node, peer), (peer, node)):
+                        self.overlays[one].lost(other, now)
+                        self.overlays[one].enough(other, now)
             now += 0.25
 
     def degree(self, node: NodeId) -> int:
@@ -95,10 +103,86 @@ def test_a_large_pool_is_connected_with_bounded_degree(count: int) -> None:
     world = World(count)
     world.run(0.0, 3.0)
     assert world.parts() == 1
+    world.run(3.0, 18.0)
+    assert world.parts() == 1
     degrees = [world.degree(node) for node in world.nodes]
-    assert min(degrees) >= OVERLAY_DEGREE
-    assert sum(degrees) / count <= 1.5 * OVERLAY_DEGREE
-    assert max(degrees) <= 4 * OVERLAY_DEGREE
+    assert min(degrees) >= OVERLAY_DEGREE_MIN
+    assert max(degrees) <= OVERLAY_DEGREE_MAX
+    dials = world.dials
+    world.run(18.0, 24.0)
+    assert world.dials == dials, "a pool at rest stays as it is"
+
+
+def test_a_pool_that_outgrows_the_full_mesh_thins_out() -> None:
+    """Those who were linked with everybody part with most, and stay one graph all the while; newcomers get as many."""
+    world = World(40)
+    first = world.nodes[::3]
+    for overlay in world.overlays.values():
+        overlay.members(set(first), 0.0)
+    late = set(world.nodes) - set(first)
+    world.down = late
+    world.run(0.0, 3.0)
+    assert world.degree(first[0]) == len(first) - 1
+    world.down = set()
+    for overlay in world.overlays.values():
+        overlay.members(set(world.nodes), 3.0)
+    now = 3.0
+    while now < 40.0:
+        world.run(now, now + 0.25)
+        now += 0.25
+        assert now < 5.0 or world.parts() == 1
+    assert {world.degree(node) for node in world.nodes} <= set(range(OVERLAY_DEGREE_MIN, OVERLAY_DEGREE_MAX + 1))
+
+
+def test_who_has_too_many_parts_with_chords_one_by_one() -> None:
+    """Never with the nearest on either side of the ring, at most one at a time, and not before the next is due."""
+    nodes = ids(40)
+    me = nodes[20]
+    overlay = Overlay(me, random.Random(1))
+    overlay.members(set(nodes), 0.0)
+    overlay.due(0.0)
+    linked = {*nodes[10:18], *nodes[23:30]}
+    for node in linked:
+        overlay.linked(node, 1.0)
+    parted = []
+    now = 1.0
+    while True:
+        gone = overlay.surplus(now)
+        assert overlay.surplus(now + 0.4 * PARTING_S) == []
+        if not gone:
+            break
+        parted += gone
+        overlay.lost(gone[0], now)
+        overlay.enough(gone[0], now)
+        wake = overlay.wake_at()
+        assert wake is not None
+        now += PARTING_S
+    assert len(parted) == len(set(parted)) == len(linked) - OVERLAY_DEGREE_MAX
+    assert not {nodes[17], nodes[23]} & set(parted)
+
+
+def test_who_was_parted_with_is_left_alone_unless_the_ring_wants_it() -> None:
+    """For a while it is not dialled as a chord; the next on the ring is wanted again at once."""
+    me, *others = ids(40)
+    overlay = Overlay(me, random.Random(1))
+    overlay.members(set(others), 0.0)
+    for node in (others[0], others[20]):
+        overlay.linked(node, 0.0)
+        overlay.lost(node, 1.0)
+        overlay.enough(node, 1.0)
+    soon = set(overlay.due(1.0 + REDIAL_MIN_S))
+    assert others[0] in soon
+    assert others[20] not in soon
+    for node in soon:
+        overlay.dial_failed(node, 2.0)
+    for node in others[1:20]:
+        overlay.dial_failed(node, ENOUGH_REST_S)
+    later: set[NodeId] = set()
+    for second in range(200):
+        for node in overlay.due(2.0 + ENOUGH_REST_S + second):
+            later.add(node)
+            overlay.dial_failed(node, 2.0 + ENOUGH_REST_S + second)
+    assert others[20] in later
 
 
 def test_lost_links_are_replaced() -> None:
@@ -109,7 +193,7 @@ def test_lost_links_are_replaced() -> None:
     world.break_links(3.0)
     world.run(3.0, 60.0)
     assert world.parts() == 1
-    assert all(world.degree(node) >= OVERLAY_DEGREE for node in world.nodes if node not in world.down)
+    assert all(world.degree(node) >= OVERLAY_DEGREE_MIN for node in world.nodes if node not in world.down)
 
 
 @pytest.mark.parametrize("count", [10, 100])
@@ -135,9 +219,9 @@ def test_the_ring_skips_the_silent() -> None:
     overlay.due(0.0)
     for node in others[:5]:
         overlay.dial_failed(node, 1.0)
-    for node in others[-OVERLAY_DEGREE:]:
+    for node in others[-OVERLAY_DEGREE_MIN:]:
         overlay.linked(node, 1.0)
-    for node in others[5:-OVERLAY_DEGREE]:
+    for node in others[5:-OVERLAY_DEGREE_MIN]:
         overlay.linked(node, 1.0)
         overlay.lost(node, 1.0)
     assert overlay.due(1.0 + 2 * REDIAL_MIN_S) == [others[0], others[5]]
@@ -160,7 +244,7 @@ def test_chords_are_random_and_prefer_those_who_answer() -> None:
     assert not silent & set(overlay.due(100.0))
     for node in set(others) - silent:
         overlay.dial_failed(node, 100.0)
-    assert len(overlay.due(200.0)) == OVERLAY_DEGREE
+    assert len(overlay.due(200.0)) == OVERLAY_DEGREE_MIN
 
 
 def test_redialling_backs_off_with_jitter() -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import dots, vectors
 
-from meerkat.model.dot import Dot, Vector, beyond, dominates, joined, knows, lowered
+from meerkat.model.dot import Dot, Vector, beyond, difference, dominates, joined, knows, lowered, restored
 
 
 def covers_same(one: Vector, other: Vector) -> bool:
@@ -52,10 +52,20 @@ def test_lowered_covers_none_of_the_missing(vector: Vector, missing: list[Dot]) 
 
 
 @given(vectors, vectors)
+def test_a_difference_leads_from_one_to_the_other(a: Vector, b: Vector) -> None:
+    """Whichever way; between equal vectors there is none, and then they are one."""
+    named = {author: seq for author, seq in a.items() if seq}
+    assert restored(difference(named, b), b) == named
+    assert difference(b, b) == {}
+    assert restored({}, b) is b
+
+
+@given(vectors, vectors)
 def test_inputs_are_left_alone(a: Vector, b: Vector) -> None:
     """Vectors are shared freely, so no function may change the one it was given."""
     before = dict(a), dict(b)
     joined(a, b)["x"] = 1  # type: ignore[index]
     beyond(a, b)
+    restored(difference(a, b), b)
     lowered(a, [Dot(author, seq) for author, seq in b.items()])
     assert (a, b) == before

@@ -448,7 +448,7 @@ def test_an_answer_that_does_not_agree_with_itself_is_blamed(
     """Paths out of order or twice, writes beyond the context that it ends with, more authors than a pool can have:
     nothing of it is merged, and the member is named."""
     assert what
-    monkeypatch.setattr(pull_room, "VECTOR_AUTHORS_MAX", 20)
+    monkeypatch.setattr("meerkat.core.told.VECTOR_AUTHORS_MAX", 20)
 
     async def play() -> None:
         async with Rooms(tmp_path / "ada") as ada:

@@ -5,9 +5,11 @@ from itertools import count
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import bounds, entries, node_ids, vectors
+from msgspec.structs import replace
+from strategies import authors, bounds, entries, node_ids, vectors
 
 from meerkat.model.frame import (
+    Brief,
     Bye,
     Heads,
     Hello,
@@ -91,7 +93,13 @@ neighbours = st.builds(
     numbers,
     st.dictionaries(node_ids, st.booleans(), max_size=5),
 )
+differences = st.dictionaries(authors, st.integers(0, 2**62 - 1), max_size=4)
+briefs = st.builds(
+    lambda told: Brief(tuple(replace(each, context=context, complete=complete) for each, context, complete in told)),
+    st.lists(st.tuples(summaries, differences, differences), max_size=3),
+)
 frames = st.one_of(
+    briefs,
     hellos,
     st.builds(Probe, st.integers(0, 2**64 - 1), node_ids, nobody_or_node),
     st.builds(Probed, st.integers(0, 2**64 - 1), texts, texts, numbers, st.lists(ways, max_size=3).map(tuple)),
@@ -101,7 +109,7 @@ frames = st.one_of(
     st.builds(Ping, st.integers(0, 2**64 - 1)),
     st.builds(Pong, st.integers(0, 2**64 - 1)),
     neighbours,
-    st.builds(Bye, st.sampled_from(["down", "left", "duplicate", "refused", "cloned", "admitted"]), texts),
+    st.builds(Bye, st.sampled_from(["down", "left", "duplicate", "refused", "cloned", "admitted", "enough"]), texts),
 )
 asks = st.builds(
     JoinAsk,

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from strategies import bounds, entries
 
 from meerkat.model.dot import Author, Dot
-from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, PeerFault, Refused
+from meerkat.model.frame import (
+    AskEntries,
+    EntriesEnd,
+    EntriesPart,
+    IndexFrame,
+    Marks,
+    PeerFault,
+    Pick,
+    Prints,
+    Refused,
+)
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.limits import (
     CHUNK_BYTES_MAX,
@@ -27,7 +37,23 @@ ids = st.integers(0, 2**62 - 1)
 fingerprints = st.sampled_from([b""]) | st.binary(min_size=16, max_size=16)
 texts = st.text(max_size=40)
 frames = st.one_of(
-    st.builds(lambda number, known, full: AskEntries(number, known[0], known[1], full), ids, bounds, st.booleans()),
+    st.builds(
+        lambda number, known, full, ranges: AskEntries(number, known[0], known[1], full, ranges),
+        ids,
+        bounds,
+        st.booleans(),
+        st.booleans(),
+    ),
+    st.builds(
+        lambda number, highs, last: Marks(number, tuple(highs), bytes(16) * len(highs), last),
+        ids,
+        st.lists(st.binary(max_size=20), max_size=3),
+        st.booleans(),
+    ),
+    st.builds(
+        Prints, ids, st.lists(st.sampled_from([b"", b"12345678", b"x" * 256]), max_size=3).map(tuple), st.booleans()
+    ),
+    st.builds(Pick, ids, st.sets(st.integers(0, 2**32 - 1), max_size=5).map(lambda picks: tuple(sorted(picks)))),
     st.builds(EntriesPart, ids, st.lists(entries, max_size=4).map(tuple)),
     st.builds(
         lambda number, known, full, print_: EntriesEnd(number, known[0], known[1], full, print_),
@@ -44,6 +70,27 @@ frames = st.one_of(
 def test_frames_come_back(frame: IndexFrame) -> None:
     """Every frame of the index stream arrives as it was sent."""
     assert decode_query(encode_query(frame)) == frame
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pb.Query(marks=pb.Marks(highs=[b"a"], sums=bytes(15))),
+        pb.Query(marks=pb.Marks(highs=[b"a" * 5000], sums=bytes(16))),
+        pb.Query(marks=pb.Marks(highs=[b"a"] * 1001, sums=bytes(16 * 1001))),
+        pb.Query(prints=pb.Prints(lists=[b"1234567"])),
+        pb.Query(prints=pb.Prints(lists=[bytes(8 * 33)])),
+        pb.Query(prints=pb.Prints(lists=[b""] * 1001)),
+        pb.Query(pick=pb.Pick(picks=[1, 1])),
+        pb.Query(pick=pb.Pick(picks=[2, 1])),
+        pb.Query(pick=pb.Pick(picks=range(65_537))),
+    ],
+    ids=count(),
+)
+def test_ranges_beyond_their_bounds_are_a_fault(query: pb.Query) -> None:
+    """Sums and keys that do not match, too many of anything, picks out of order."""
+    with pytest.raises(PeerFault):
+        decode_query(query.SerializeToString())
 
 
 def test_a_link_target_that_is_not_utf8_comes_back() -> None:

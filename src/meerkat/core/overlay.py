@@ -2,8 +2,9 @@
 
 The ring (each node dials the next id) keeps the links one connected graph whatever the chords are; the chords keep
 the ways short. When the next node does not answer, the next one that may is dialled as well, and the silent one still
-from time to time: that is what joins the halves of a healed network again. Lost links are redialled with a jittered,
-growing wait, so that a node that returns is not stormed.
+from time to time: that is what joins the halves of a healed network again. Whoever has few links dials others at
+random; whoever has many, since others did, parts with some, one after the other and never with its neighbours on the
+ring. Lost links are redialled with a jittered, growing wait, so that a node that returns is not stormed.
 """
 
 import random
@@ -13,8 +14,11 @@ from collections.abc import Set
 from meerkat.model.ids import NodeId
 from meerkat.model.limits import (
     DIAL_TIMEOUT_S,
+    ENOUGH_REST_S,
     FULL_MESH_NODES_MAX,
-    OVERLAY_DEGREE,
+    OVERLAY_DEGREE_MAX,
+    OVERLAY_DEGREE_MIN,
+    PARTING_S,
     REDIAL_MAX_S,
     REDIAL_MIN_S,
 )
@@ -46,6 +50,7 @@ class Overlay:
         self._rng = rng
         self._peers: dict[NodeId, _Peer] = {}
         self._ring: list[NodeId] = []
+        self._part_at = float("-inf")
 
     def members(self, nodes: Set[NodeId], now: float) -> None:
         """The roster as it is now, with or without this node itself."""
@@ -90,6 +95,21 @@ class Overlay:
             peer.failures = 0
             peer.not_before = min(peer.not_before, now + self._wait(0))
 
+    def enough(self, node: NodeId, now: float) -> None:
+        """One of both has parted with the link for having enough: let it be, unless the ring wants it."""
+        peer = self._peers.get(node)
+        if peer is not None and not peer.linked:
+            peer.failures = 0
+            rest = self._wait(0) if node in self._wanted() else ENOUGH_REST_S * self._rng.uniform(0.5, 1.0)
+            peer.not_before = now + rest
+
+    def surplus(self, now: float) -> list[NodeId]:
+        """Whom to part with now: at most one, so that a pool that shifts does so gently."""
+        if not self._spare() or now < self._part_at:
+            return []
+        self._part_at = now + PARTING_S * self._rng.uniform(0.5, 1.0)
+        return [self._rng.choice(self._chords())]
+
     def addresses_changed(self, node: NodeId) -> None:
         """There is a new way to try: at once, or when the dial under way has failed; but whoever tells new ways again
         and again is not dialled more often than others."""
@@ -127,6 +147,8 @@ class Overlay:
         times = [peer.not_before for peer in self._peers.values() if peer.dialling]
         nodes = self._wanted() if self._missing_chords() <= 0 else [node for node in self._ring if self._may_dial(node)]
         times += [self._peers[node].not_before for node in nodes]
+        if self._spare():
+            times.append(self._part_at)
         return min(times, default=None)
 
     def _may_dial(self, node: NodeId) -> bool:
@@ -155,7 +177,18 @@ class Overlay:
         """How many more links a node of a large pool wants."""
         if self._full_mesh():
             return 0
-        return OVERLAY_DEGREE - sum(peer.linked or peer.dialling for peer in self._peers.values())
+        return OVERLAY_DEGREE_MIN - sum(peer.linked or peer.dialling for peer in self._peers.values())
+
+    def _spare(self) -> bool:
+        """Whether this node has a link that it can do without."""
+        linked = sum(peer.linked for peer in self._peers.values())
+        return not self._full_mesh() and linked > OVERLAY_DEGREE_MAX and bool(self._chords())
+
+    def _chords(self) -> list[NodeId]:
+        """Linked nodes, but for the nearest on either side of the ring."""
+        start = bisect_right(self._ring, self._self)
+        around = [*self._ring[start:], *self._ring[:start]]
+        return [node for node in around if self._peers[node].linked][1:-1]
 
     def _courtesy(self, node: NodeId) -> float:
         """When two learn of each other, the lower id dials first, so that most pairs make one connection, not two."""

@@ -58,3 +58,17 @@ def lowered(vector: Vector, missing: Iterable[Dot]) -> dict[Author, int]:
         if result.get(dot.author, 0) >= dot.seq:
             result[dot.author] = dot.seq - 1
     return result
+
+
+def difference(vector: Vector, base: Vector) -> dict[Author, int]:
+    """What turns `base` into `vector`, see `restored`; an author that only `base` has is in it at 0."""
+    changed = {author: seq for author, seq in vector.items() if base.get(author, 0) != seq}
+    changed.update((author, 0) for author in base if author not in vector)
+    return changed
+
+
+def restored(changed: Vector, base: Vector) -> Vector:
+    """The vector that differs so from `base`: that one itself when nothing does, so that many equal ones are one."""
+    if not changed:
+        return base
+    return {author: seq for author, seq in {**base, **changed}.items() if seq}

@@ -16,6 +16,8 @@ from meerkat.model.limits import DELTA_MARK_BYTES
 from meerkat.model.member import Summary
 from meerkat.model.version import Entry
 
+RANGE_SUM_BYTES = 16
+PATH_PRINT_BYTES = 8
 PROTOCOL_VERSION_MIN = 1
 PROTOCOL_VERSION_MAX = 1
 
@@ -71,6 +73,12 @@ class Heads(Struct, frozen=True):
     vector: Vector
 
 
+class Brief(Struct, frozen=True):
+    """Summaries whose vectors are differences, which between members that are level are empty (see `core/brief`)."""
+
+    summaries: tuple[Summary, ...]
+
+
 class Ping(Struct, frozen=True):
     number: int
 
@@ -96,7 +104,7 @@ class Neighbours(Struct, frozen=True):
 
 class Bye(Struct, frozen=True):
     """The last frame; after `cloned` the other side still hands over its admission under another key, and is answered
-    `admitted` with the admission's id. `why`: down, left, duplicate, refused, cloned or admitted."""
+    `admitted` with the admission's id. `why`: down, left, duplicate, refused, cloned, admitted or enough."""
 
     why: str
     text: str = ""
@@ -149,19 +157,21 @@ class Probed(Struct, frozen=True):
     ways: tuple[Way, ...] = ()
 
 
-LinkFrame = Hello | RosterPart | Heads | Summary | Ping | Pong | Neighbours | Bye | Probe | Probed
+LinkFrame = Hello | RosterPart | Heads | Summary | Brief | Ping | Pong | Neighbours | Bye | Probe | Probed
 
 
 # ---- Index
 
 
 class AskEntries(Struct, frozen=True):
-    """What does my context not cover? `full`: compare everything, my context does not cover your floor."""
+    """What does my context not cover? `full`: compare everything, my context does not cover your floor. `ranges`: by
+    ranges of the tree (see `core/ranges`)."""
 
     id: int
     context: Vector
     floor: Vector
     full: bool
+    ranges: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +207,32 @@ class Refused(Struct, frozen=True):
     text: str = ""
 
 
-IndexFrame = AskEntries | EntriesPart | EntriesEnd | Refused
+class Marks(Struct, frozen=True):
+    """Sums over ranges of entries: 16 bytes each, joined, and the tree keys where they end."""
+
+    id: int
+    highs: tuple[bytes, ...]
+    sums: bytes
+    last: bool
+
+
+class Prints(Struct, frozen=True):
+    """Sums over single paths, 8 bytes each: joined, for each of the ranges that were picked."""
+
+    id: int
+    lists: tuple[bytes, ...]
+    last: bool
+
+
+class Pick(Struct, frozen=True):
+    """What of the last round's answer differs, by number, in order. None: that is all."""
+
+    id: int
+    picks: tuple[int, ...]
+
+
+Answer = EntriesPart | EntriesEnd | Refused | Marks | Prints
+IndexFrame = AskEntries | Answer | Pick
 
 
 # ---- Carry

@@ -11,16 +11,28 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct, field
 
+from meerkat.core.brief import shortened, weight
 from meerkat.model.dot import Author, Vector, beyond, joined
-from meerkat.model.frame import Heads, LinkFrame, LinkLost
+from meerkat.model.frame import Brief, Heads, LinkFrame, LinkLost
 from meerkat.model.ids import NodeId
-from meerkat.model.limits import FULL_MESH_NODES_MAX, HEADS_RELAY_S, SUMMARY_INTERVAL_S, SUMMARY_RELAY_S
+from meerkat.model.limits import (
+    CONTROL_PART_BYTES_MAX,
+    FULL_MESH_NODES_MAX,
+    HEADS_RELAY_S,
+    SUMMARIES_PER_FRAME_MAX,
+    SUMMARY_BEAT_CROWD_S,
+    SUMMARY_BEAT_S,
+    SUMMARY_INTERVAL_S,
+    SUMMARY_RELAY_S,
+)
 from meerkat.model.member import Summary
 from meerkat.node.books import Books
 from meerkat.node.ports import Pipe
 from meerkat.node.tasks import until
 
 log = logging.getLogger("meerkat.gossip")
+
+BRIEF = "brief"  # understands summaries that come as differences
 
 
 class Hearer(Struct):
@@ -31,6 +43,9 @@ class Hearer(Struct):
         relay_at: when it is told of others' writes, unless it has said by then that it knows of them; None: of none.
         has_heard: of each node's summary, the (run, counter) that the other end has.
         rumour: what is said elsewhere of the other end, later than what it says itself; it is to hear of it.
+        said: what this node has told of its own context, in its greeting and in heads.
+        brief: the other end understands summaries that are told as differences from that.
+        owed: of whom it may lack the newest summary.
     """
 
     node: NodeId
@@ -38,6 +53,9 @@ class Hearer(Struct):
     knows: dict[Author, int]
     has_heard: dict[NodeId, tuple[int, int]] = field(default_factory=dict)
     rumour: Summary | None = None
+    said: dict[Author, int] = field(default_factory=dict)
+    brief: bool = False
+    owed: set[NodeId] = field(default_factory=set)
     due: asyncio.Event = field(default_factory=asyncio.Event)
     relay_at: float | None = None
 
@@ -52,6 +70,11 @@ class Gossip:
         self._own_word: dict[NodeId, tuple[int, int]] = {}  # of linked nodes: (run, counter) of what they said last
         self.latest: dict[NodeId, Summary] = {}
         self.on_outbid: Callable[[int], None] = lambda run: None
+
+    @property
+    def beat_s(self) -> float:
+        """How often each node says how it stands, though that is no news."""
+        return SUMMARY_BEAT_S if len(self.latest) <= FULL_MESH_NODES_MAX else SUMMARY_BEAT_CROWD_S
 
     def written(self) -> None:
         """The context may have grown: tell the links."""
@@ -89,6 +112,8 @@ class Gossip:
             return
         if self._is_news(summary, stamp, from_itself=summary.node == node):
             self.latest[summary.node] = summary
+            for each in self._hearers.values():
+                each.owed.add(summary.node)
             self._on_summary(summary)
             if self._relay is None:
                 self._relay = asyncio.get_running_loop().call_later(SUMMARY_RELAY_S, self._relay_now)
@@ -132,6 +157,7 @@ class Gossip:
         """Tell one link what it lacks, until it ends."""
         self._hearers[hearer.node] = hearer
         self._own_word.pop(hearer.node, None)
+        hearer.owed = set(self.latest)
         hearer.due.set()
         loop = asyncio.get_running_loop()
         said_at = relayed_at = float("-inf")
@@ -151,13 +177,12 @@ class Gossip:
                 if self._owes(hearer, self._self_id):
                     if now - said_at >= SUMMARY_INTERVAL_S:
                         said_at = now
-                        await self._tell_summary(hearer, self._self_id)
+                        await self._tell_summaries(hearer, [self._self_id])
                     else:
                         loop.call_later(said_at + SUMMARY_INTERVAL_S - now, hearer.due.set)
                 if now - relayed_at >= SUMMARY_RELAY_S:
                     relayed_at = now
-                    for node in self._relayable(hearer):
-                        await self._tell_summary(hearer, node)
+                    await self._tell_summaries(hearer, self._relayable(hearer))
         except LinkLost:
             pass
         finally:
@@ -168,6 +193,7 @@ class Gossip:
         news = self._news_for(hearer, asyncio.get_running_loop().time())
         if news:
             hearer.knows = joined(hearer.knows, news)
+            hearer.said = joined(hearer.said, news)
             await hearer.pipe.send(Heads(news))
 
     def _news_for(self, hearer: Hearer, now: float) -> dict[Author, int]:
@@ -183,15 +209,29 @@ class Gossip:
             hearer.relay_at = now + HEADS_RELAY_S
         return {author: seq for author, seq in news.items() if author not in later}
 
-    async def _tell_summary(self, hearer: Hearer, node: NodeId) -> None:
-        summary = self.latest.get(node)
-        if summary is not None:
+    async def _tell_summaries(self, hearer: Hearer, nodes: Iterable[NodeId]) -> None:
+        batch: list[Summary] = []
+        size = 0
+        for node in nodes:
+            summary = self.latest.get(node)
+            if summary is None:
+                continue
             hearer.has_heard[node] = (summary.run, summary.counter)
-            await hearer.pipe.send(summary)
+            if not hearer.brief:
+                await hearer.pipe.send(summary)
+                continue
+            batch.append(shortened(summary, hearer.said))
+            size += weight(batch[-1])
+            if len(batch) >= SUMMARIES_PER_FRAME_MAX or size >= CONTROL_PART_BYTES_MAX:
+                await hearer.pipe.send(Brief(tuple(batch)))
+                batch, size = [], 0
+        if batch:
+            await hearer.pipe.send(Brief(tuple(batch)))
 
     def _owes(self, hearer: Hearer, node: NodeId) -> bool:
         summary = self.latest.get(node)
         return summary is not None and (summary.run, summary.counter) > hearer.has_heard.get(node, (0, 0))
 
     def _relayable(self, hearer: Hearer) -> list[NodeId]:
-        return [node for node in self.latest if node not in (self._self_id, hearer.node) and self._owes(hearer, node)]
+        hearer.owed = {node for node in hearer.owed if self._owes(hearer, node)} - {self._self_id, hearer.node}
+        return sorted(hearer.owed)

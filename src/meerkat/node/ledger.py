@@ -243,9 +243,17 @@ def merge_entries(
     Raises:
         NeedFull: a delta is not legal; nothing was changed.
     """
-    mine = tx.context()
-    if not merging.delta_is_legal(mine, floor):
+    if not merging.delta_is_legal(tx.context(), floor):
         raise NeedFull
+    return merge_differing(tx, entries, context, floor, dots_allowed=dots_allowed)
+
+
+def merge_differing(
+    tx: Tx, entries: Iterable[Entry], context: Vector, floor: Vector, *, dots_allowed: bool
+) -> list[RelPath]:
+    """R2 over those entries of a sender that may differ from the ones here, whatever its floor: all else it has just as
+    it is here. Entries without siblings say that the sender has nothing there."""
+    mine = tx.context()
     changed = []
     for entry in _looked_up(tx, entries):
         faces = merging.two_faced(tx.siblings(entry.path), entry.siblings) if dots_allowed else {}

@@ -12,10 +12,13 @@ from collections.abc import Callable, Set
 from msgspec import Struct
 
 from meerkat import __version__
+from meerkat.core.brief import whole
 from meerkat.core.overlay import Overlay, keep_which
+from meerkat.model.dot import Author, Vector, joined
 from meerkat.model.frame import (
     PROTOCOL_VERSION_MAX,
     PROTOCOL_VERSION_MIN,
+    Brief,
     Bye,
     Heads,
     Hello,
@@ -34,7 +37,7 @@ from meerkat.model.limits import (
     CONTROL_PART_BYTES_MAX,
     DIAL_TIMEOUT_S,
     DIALS_AT_ONCE_MAX,
-    PIPE_DRAIN_S,
+    SUMMARIES_EARLY_MAX,
 )
 from meerkat.model.member import Summary
 from meerkat.node.asking import Asking
@@ -42,11 +45,12 @@ from meerkat.node.blame import Blame
 from meerkat.node.books import Books
 from meerkat.node.dialling import Dialling
 from meerkat.node.doubles import CONNECT_ANEW, Doubles
-from meerkat.node.gossip import Gossip, Hearer
+from meerkat.node.gossip import BRIEF, Gossip, Hearer
+from meerkat.node.greeting import ENOUGH, greet, refused_for, say_farewell, send
 from meerkat.node.hub import Hub, now_text
 from meerkat.node.ports import Connection, Pipe
 from meerkat.node.probing import PROBE, Probing
-from meerkat.node.pull import PACKED, RECOVERING, Puller, source_of
+from meerkat.node.pull import PACKED, RANGES, RECOVERING, Puller, source_of
 from meerkat.node.registry import Registry
 from meerkat.node.surroundings import Network
 from meerkat.node.tasks import Tasks, until, until_lost
@@ -57,11 +61,19 @@ log = logging.getLogger("meerkat.peers")
 
 
 class Linked(Struct):
-    """A link that stands. `cloned`: the other side says that a node with this one's key is alive elsewhere."""
+    """A link that stands.
+
+    Attributes:
+        said: what the other side has told of its own context, in its greeting and in heads.
+        enough: one of both sides parts with it, for it has more than it wants.
+        cloned: the other side says that a node with this one's key is alive elsewhere.
+    """
 
     connection: Connection
     hello: Hello
     since: float
+    said: dict[Author, int]
+    enough: bool = False
     cloned: bool = False
 
 
@@ -118,6 +130,7 @@ class Peers:
         self._wake = asyncio.Event()
         self._past_bytes = [0, 0]
         self._told: dict[NodeId, tuple[str, ...]] = {}
+        self._early: dict[NodeId, tuple[NodeId, Summary]] = {}
         self.last_seen: dict[NodeId, str] = {}
         self.last_cause: dict[NodeId, str] = {}
         self.last_bye: dict[NodeId, str] = {}
@@ -155,6 +168,8 @@ class Peers:
         self._overlay.members(members, asyncio.get_running_loop().time())
         self._follow_moves(members)
         self.vigil.members(members)
+        for node in self._early.keys() & members:
+            self._gossip.heard_summary(*self._early.pop(node))
         parts = self._registry.fresh_parts()
         for node, link in list(self._links.items()):
             farewell = None if node in members else Bye("refused", "you are not a member of this pool any more")
@@ -164,7 +179,7 @@ class Peers:
     async def _tell_roster(self, link: Linked, parts: list[RosterPart], farewell: Bye | None) -> None:
         """Pass on what is new; whoever is removed by it hears that first and is then cut off."""
         for part in parts:
-            await _send(link.connection, part)
+            await send(link.connection.link, part)
         if farewell is not None:
             await self._cut(link, farewell)
 
@@ -196,6 +211,8 @@ class Peers:
                 if node not in self._links and node not in self._dialling:
                     self._dialling.add(node)
                     self._tasks.spawn(f"dial {node}", self._dial(node))
+            for node in self._overlay.surplus(now):
+                self._tasks.spawn(f"part with {node}", self._cut(self._links[node], ENOUGH))
             at = self._overlay.wake_at()
             await until(self._wake, None if at is None else max(0.01, at - now))
             self._wake.clear()
@@ -223,7 +240,7 @@ class Peers:
         self._overlay.rest(node, until)
         link = self._links.get(node)
         if link is not None:
-            self._tasks.spawn(f"cut {node}", self._cut(link, _refused_for(why)))
+            self._tasks.spawn(f"cut {node}", self._cut(link, refused_for(why)))
 
     # ---- a link
 
@@ -235,11 +252,12 @@ class Peers:
     async def accept(self, connection: Connection) -> None:
         """Greet a new connection and live on it until it ends (whoever dialled)."""
         if fault := self.blame.fault_of(connection.peer):
-            await _say_farewell(connection, _refused_for(fault))
+            await say_farewell(connection.link, refused_for(fault))
             await connection.close()
             return
         try:
-            hello = await asyncio.wait_for(self._greet(connection), DIAL_TIMEOUT_S)
+            said = dict(self._books.context)
+            hello = await asyncio.wait_for(self._greet(connection, said), DIAL_TIMEOUT_S)
         except (LinkLost, TimeoutError) as error:
             self.last_cause[connection.peer] = str(error) or "it did not greet in time"
             if connection.fault:
@@ -261,41 +279,33 @@ class Peers:
             refusal = Bye("duplicate", "we are linked already")
         if refusal is not None:
             self.last_cause[connection.peer] = refusal.text
-            await _say_farewell(connection, refusal)
+            await say_farewell(connection.link, refusal)
             await connection.close()
             return
         old = self._links.get(connection.peer)
-        link = Linked(connection, hello, asyncio.get_running_loop().time())
+        link = Linked(connection, hello, asyncio.get_running_loop().time(), dict(hello.context))
         self._links[connection.peer] = link
         if old is not None:
             self._tasks.spawn(f"replace {connection.peer}", self._cut(old, Bye("duplicate", "a newer link goes on")))
-        await self._attend(link)
+        await self._attend(link, said)
 
-    async def _greet(self, connection: Connection) -> Hello:
+    async def _greet(self, connection: Connection, context: Vector) -> Hello:
         books = self._books
-        features = (PACKED, PROBE, *((RECOVERING,) if books.recovering else ()), *self._doubles.features)
-        await connection.link.send(
-            Hello(
-                pool=self._registry.pool,
-                node=self._self_id,
-                run=self._run,
-                version_min=PROTOCOL_VERSION_MIN,
-                version_max=PROTOCOL_VERSION_MAX,
-                features=features,
-                context=books.context,
-                floor=books.floor,
-                fingerprint=books.fingerprint,
-                roster_digest=self._registry.digest(),
-                software=f"meerkat {__version__}",
-            )
+        features = (PACKED, PROBE, BRIEF, RANGES, *((RECOVERING,) if books.recovering else ()), *self._doubles.features)
+        hello = Hello(
+            pool=self._registry.pool,
+            node=self._self_id,
+            run=self._run,
+            version_min=PROTOCOL_VERSION_MIN,
+            version_max=PROTOCOL_VERSION_MAX,
+            features=features,
+            context=context,
+            floor=books.floor,
+            fingerprint=books.fingerprint,
+            roster_digest=self._registry.digest(),
+            software=f"meerkat {__version__}",
         )
-        async for frame in connection.link.frames():
-            if isinstance(frame, Hello):
-                return frame
-            if isinstance(frame, Bye):
-                raise LinkLost(frame.text or frame.why)
-            raise LinkLost("it did not greet first")
-        raise LinkLost("it hung up")
+        return await greet(connection.link, hello)
 
     def _refusal(self, hello: Hello, connection: Connection) -> Bye | None:
         if self.stopping:
@@ -318,7 +328,7 @@ class Peers:
         self._on_outrun(claimed)
         self.blame.outrun_by(hello.node)
         fault = self.blame.fault_of(hello.node)
-        return _refused_for(fault) if fault else None
+        return refused_for(fault) if fault else None
 
     def _part_with(self, node: NodeId, run: bytes) -> None:
         link = self._links.get(node)
@@ -332,19 +342,19 @@ class Peers:
             return False
         return not keep_which(self._self_id, connection.peer, old.connection.dialled, connection.dialled)
 
-    async def _attend(self, link: Linked) -> None:
+    async def _attend(self, link: Linked, said: dict[Author, int]) -> None:
         node, connection, hello = link.connection.peer, link.connection, link.hello
         self._overlay.linked(node, asyncio.get_running_loop().time())
         self.last_cause.pop(node, None)
         self.last_bye.pop(node, None)
         if self._registry.digest() != hello.roster_digest:
             for part in self._registry.all_parts(CONTROL_PART_BYTES_MAX):
-                await _send(connection, part)
+                await send(connection.link, part)
         source = source_of(connection.index, hello)
         if RECOVERING not in hello.features and self._books.contradict(hello.context, hello.fingerprint):
             log.error("%s and this node know the same writes and hold different ones: comparing everything", node)
             source.doubted = True
-        hearer = Hearer(node, connection.link, dict(hello.context))
+        hearer = Hearer(node, connection.link, dict(hello.context), said=said, brief=BRIEF in hello.features)
         work = [
             self._tasks.spawn(f"index {node}", until_lost(self._puller.attend, source)),
             self._tasks.spawn(f"carry {node}", until_lost(self._asking.attend, node, connection.carry)),
@@ -366,7 +376,7 @@ class Peers:
                 self.blame.blame(node, connection.fault)
             self._ended(link)
             if fault := self.blame.fault_of(node):
-                await _say_farewell(connection, _refused_for(fault))
+                await say_farewell(connection.link, refused_for(fault))
             await connection.close()
 
     async def _listen(self, link: Linked) -> None:
@@ -376,18 +386,20 @@ class Peers:
             self.vigil.heard(node)
             match frame:
                 case Ping(number):
-                    await _send(link.connection, Pong(number))  # if it has hung up, its last words may still come
+                    await send(link.connection.link, Pong(number))  # if it has hung up, its last words may still come
                 case Pong(number):
                     self.vigil.answered(node, number)
                 case Neighbours():
                     self.vigil.take(node, frame)
                 case Heads(vector):
+                    link.said = joined(link.said, vector)
                     self._gossip.heard_heads(node, dict(vector))
                     self._puller.heard(node, dict(vector))
-                case Summary() if frame.node in self._registry.members():
-                    self._gossip.heard_summary(node, frame)
                 case Summary():
-                    pass  # of nobody that this node has heard of (yet): it is said again
+                    self._heard_summary(node, frame)
+                case Brief(summaries):
+                    for summary in summaries:
+                        self._heard_summary(node, whole(summary, link.said))
                 case RosterPart():
                     await self._registry.take_in(frame, self._registry.name_of(node))
                 case Probe():
@@ -400,12 +412,19 @@ class Peers:
                     if again or not await self._doubles.told(link.connection, frame):
                         return
                 case Bye(why, text):
-                    self.last_cause[node] = text or why
+                    self.last_cause[node], link.enough = text or why, link.enough or why == ENOUGH.why
                     self.last_bye[node] = why
                     return
                 case Hello():
                     self.blame.blame(node, "it greeted twice")
                     return
+
+    def _heard_summary(self, node: NodeId, summary: Summary) -> None:
+        """Of nobody that the roster knows (yet): kept for when it does."""
+        if summary.node in self._registry.members():
+            self._gossip.heard_summary(node, summary)
+        elif len(self._early) < SUMMARIES_EARLY_MAX:
+            self._early[summary.node] = node, summary
 
     def _ended(self, link: Linked) -> None:
         node = link.connection.peer
@@ -414,9 +433,10 @@ class Peers:
         if self._links.get(node) is not link:
             return
         del self._links[node]
-        now = asyncio.get_running_loop().time()
         self.vigil.closed(node)
-        self._overlay.lost(node, now)
+        self._overlay.lost(node, now := asyncio.get_running_loop().time())
+        if link.enough:
+            self._overlay.enough(node, now)
         if link.cloned:
             self._overlay.rest(node, now + CLONED_REST_S)
         if self.blame.fault_of(node):
@@ -443,30 +463,11 @@ class Peers:
         self._wake.set()
 
     async def _cut(self, link: Linked, farewell: Bye) -> None:
-        await _say_farewell(link.connection, farewell)
+        link.enough = farewell is ENOUGH
+        await say_farewell(link.connection.link, farewell)
         await link.connection.close()
 
     async def stop(self, farewell: Bye) -> None:
         """Say goodbye on every link and close it."""
         self.stopping = True
         await asyncio.gather(*(self._cut(link, farewell) for link in self._links.values()))
-
-
-async def _send(connection: Connection, frame: LinkFrame) -> None:
-    try:
-        await connection.link.send(frame)
-    except LinkLost:
-        pass
-
-
-async def _say_farewell(connection: Connection, farewell: Bye) -> None:
-    """The last frame, unless the other side has not read what was said before."""
-    try:
-        async with asyncio.timeout(PIPE_DRAIN_S):
-            await _send(connection, farewell)
-    except TimeoutError:
-        pass
-
-
-def _refused_for(fault: str) -> Bye:
-    return Bye("refused", f"you broke the rules: {fault}")

@@ -56,6 +56,10 @@ class View(Protocol):
         """Every entry at or below `under` (root: all), tombstones too, in tree order."""
         ...
 
+    def stretch(self, low: bytes, high: bytes) -> Iterator[Entry]:
+        """Every entry whose tree key is at or above `low` and below `high`, in tree order."""
+        ...
+
     def bases(self, under: RelPath = ..., after: RelPath = ...) -> Iterator[tuple[RelPath, Base]]:
         """Every base at or below `under` in tree order."""
         ...

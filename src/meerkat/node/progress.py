@@ -74,7 +74,7 @@ class Progress:
             await asyncio.sleep(SUMMARY_QUIET_S)
             self._due.clear()
             began = loop.time()
-            await self.measure(beat=began - beat >= SUMMARY_BEAT_S)
+            await self.measure(beat=began - beat >= self._gossip.beat_s)
             if self._counter and self._said_at == began:
                 beat = began
             cost = loop.time() - began

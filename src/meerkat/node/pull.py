@@ -17,11 +17,23 @@ from typing import TypeVar
 from msgspec import Struct, field
 
 from meerkat.core.pace import Pace
-from meerkat.model.dot import Author, Vector, beyond, dominates, joined
-from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, Hello, IndexFrame, LinkLost, PeerFault, Refused
+from meerkat.core.ranges import TooDifferent
+from meerkat.core.told import Told, weight_of
+from meerkat.model.dot import Author, beyond, dominates, joined
+from meerkat.model.frame import (
+    Answer,
+    AskEntries,
+    EntriesEnd,
+    EntriesPart,
+    Hello,
+    IndexFrame,
+    LinkLost,
+    PeerFault,
+    Pick,
+    Refused,
+)
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.limits import (
-    ANSWER_VERSIONS_MAX,
     ASKS_BURST,
     ASKS_IN_SERVICE_MAX,
     ASKS_PER_S,
@@ -37,10 +49,11 @@ from meerkat.model.limits import (
     PULL_SILENCE_S,
     PULL_TURN_S,
     PULLS_MAX,
+    RANGES_WORTH,
     RECOVERING_ASK_S,
     VECTOR_AUTHORS_MAX,
 )
-from meerkat.model.path import RelPath, tree_key
+from meerkat.model.path import RelPath
 from meerkat.model.version import Entry
 from meerkat.node import ledger
 from meerkat.node.books import Books
@@ -48,16 +61,16 @@ from meerkat.node.ledger import Job
 from meerkat.node.opening import new_author
 from meerkat.node.pages import Pages
 from meerkat.node.ports import Pipe, Tx, View
+from meerkat.node.ranges import Compared, compared, tell
 from meerkat.node.tasks import Tasks, until
 
 log = logging.getLogger("meerkat.pull")
 
 T = TypeVar("T")
 
-Answer = EntriesPart | EntriesEnd | Refused
-
 RECOVERING = "recovering"
 PACKED = "packed"  # understands entries that come compressed
+RANGES = "ranges"  # compares by ranges
 
 
 class Source(Struct):
@@ -68,6 +81,7 @@ class Source(Struct):
         claimed: what is being pulled from it just now.
         silent: it left the last question unanswered.
         packed: it understands entries that come compressed.
+        ranges: it can compare by ranges. picks: what it has picked, of the questions that are answered so.
     """
 
     node: NodeId
@@ -81,48 +95,14 @@ class Source(Struct):
     doubted: bool = False
     silent: bool = False
     packed: bool = False
+    ranges: bool = False
+    picks: dict[int, "asyncio.Queue[Pick]"] = field(default_factory=dict)
 
 
 def source_of(pipe: Pipe[IndexFrame], hello: Hello) -> Source:
     """The member that has greeted, as a source."""
-    recovering, packed = RECOVERING in hello.features, PACKED in hello.features
-    return Source(hello.node, pipe, dict(hello.context), dict(hello.floor), recovering, packed=packed)
-
-
-class Told:
-    """What an answer has said so far, as far as it must agree with itself: paths in tree order, each once, and no write
-    beyond the context that it ends with. Whoever breaks that would make this node drop what it was never told of."""
-
-    def __init__(self) -> None:
-        self._last = b""
-        self._reach: dict[Author, int] = {}
-        self._versions = 0
-
-    def take(self, entries: tuple[Entry, ...]) -> int:
-        """Look at the next entries; the number of their versions.
-
-        Raises:
-            PeerFault: out of order, or too much of something.
-        """
-        count = 0
-        for entry in entries:
-            key = tree_key(entry.path)
-            if key <= self._last:
-                raise PeerFault("entries that are not in the order of the tree")
-            self._last = key
-            count += len(entry.siblings)
-            for dot in entry.siblings:
-                if dot.seq > self._reach.get(dot.author, 0):
-                    self._reach[dot.author] = dot.seq
-        self._versions += count
-        if len(self._reach) > VECTOR_AUTHORS_MAX or self._versions > ANSWER_VERSIONS_MAX:
-            raise PeerFault("an answer beyond all limits")
-        return count
-
-    def ensure_covered(self, context: Vector) -> None:
-        """Raise `PeerFault` unless the context covers every write that was told."""
-        if not dominates(context, self._reach):
-            raise PeerFault("entries that its own context does not cover")
+    recovering, packed, ranges = (feature in hello.features for feature in (RECOVERING, PACKED, RANGES))
+    return Source(hello.node, pipe, dict(hello.context), dict(hello.floor), recovering, packed=packed, ranges=ranges)
 
 
 class Puller:
@@ -164,8 +144,12 @@ class Puller:
                         await self._hold_back(pace)
                         await slots.acquire()
                         self._tasks.spawn(f"answer {source.node}", self._answer(source, frame, slots))
-                    case EntriesPart(id=number) | EntriesEnd(id=number) | Refused(id=number):
-                        queue = source.answers.get(number)
+                    case Pick(id=number):
+                        picks = source.picks.get(number)
+                        if picks is not None and not picks.full():
+                            picks.put_nowait(frame)
+                    case _:
+                        queue = source.answers.get(frame.id)
                         if queue is not None:
                             await queue.put(frame)
         finally:
@@ -272,11 +256,15 @@ class Puller:
     async def _pull(self, source: Source) -> bool:
         """One question and its answer. False when it has to be asked again later."""
         full = bool(self._books.recovering) or source.doubted or not dominates(self._books.context, source.floor)
-        number = next(self._numbers)
-        queue: asyncio.Queue[Answer] = asyncio.Queue(PARTS_WAITING_MAX)
-        source.answers[number] = queue
+        number, queue = self._open_question(source)
         source.silent = False
         try:
+            if full and source.ranges and not self._books.recovering and self._books.files >= RANGES_WORTH:
+                try:
+                    return await self._compare(source, number, queue)
+                except TooDifferent:
+                    log.info("nearly everything differs from %s: everything is asked for", source.node)
+                    number, queue = self._open_question(source, number)
             await source.pipe.send(AskEntries(number, self._books.context, self._books.floor, full))
             return await self._receive(source, number, queue, full=full)
         except LinkLost:
@@ -292,6 +280,21 @@ class Puller:
             del source.answers[number]
             while not queue.empty():
                 queue.get_nowait()  # whoever waits to put more in must not wait for ever
+
+    def _open_question(self, source: Source, instead: int = 0) -> "tuple[int, asyncio.Queue[Answer]]":
+        """The number of a new question and where its answers come in. `instead`: of one that is over."""
+        source.answers.pop(instead, None)
+        number, queue = next(self._numbers), asyncio.Queue[Answer](PARTS_WAITING_MAX)
+        source.answers[number] = queue
+        return number, queue
+
+    async def _compare(self, source: Source, number: int, queue: "asyncio.Queue[Answer]") -> bool:
+        """As `_receive`, by ranges."""
+        claimed = dict(source.remote)
+        async with compared(self._books, number, queue, source.pipe, self._in_thread) as found:
+            if isinstance(found, Refused):
+                return False
+            return await self._merge(source, found.end, None, [], claimed, found)
 
     async def _receive(self, source: Source, number: int, queue: "asyncio.Queue[Answer]", *, full: bool) -> bool:
         held: list[Entry] = []
@@ -312,11 +315,7 @@ class Puller:
                             await self._books.write(partial(_put_aside, number, tuple(held)))
                             aside, held, weight = True, [], 0
                     case EntriesEnd():
-                        told.ensure_covered(answer.context)
-                        if answer.full != full:
-                            raise PeerFault("it answers another question than it was asked")
-                        if len(joined(self._books.context, answer.context)) > VECTOR_AUTHORS_MAX:
-                            raise PeerFault("it knows more authors than a pool can have")
+                        told.ensure_sound(answer, self._books.context, full=full)
                         if aside:
                             await self._books.write(partial(_put_aside, number, tuple(held)))
                             held = []
@@ -331,7 +330,13 @@ class Puller:
                 await self._books.write(lambda tx: tx.drop_aside(number))
 
     async def _merge(
-        self, source: Source, end: EntriesEnd, number: int | None, held: list[Entry], claimed: dict[Author, int]
+        self,
+        source: Source,
+        end: EntriesEnd,
+        number: int | None,
+        held: list[Entry],
+        claimed: dict[Author, int],
+        found: Compared | None = None,
     ) -> bool:
         recovering = self._books.recovering
         outrun = False
@@ -345,6 +350,8 @@ class Puller:
             doubtful = source.doubted or ledger.knows_more_of(tx, tx.author().node, end.context)
             entries = tx.aside(number) if number is not None else iter(held)
             how = ledger.merge_everything if end.full else ledger.merge_entries
+            if found is not None:
+                entries, how = found.theirs(tx), ledger.merge_differing
             # A whole index is what a recovery waits for (R11): with it, what was superseded may be retracted (R6).
             changed = how(tx, entries, end.context, end.floor, dots_allowed=end.full or not recovering)
             if doubtful and not recovering:
@@ -378,6 +385,10 @@ class Puller:
             if self._books.recovering:
                 await source.pipe.send(Refused(ask.id, "not_ready", "this node is recovering its own index"))
                 return
+            if ask.ranges:
+                source.picks[ask.id] = picks = asyncio.Queue[Pick](1)
+                await tell(self._books, ask, picks, source.pipe, self._in_thread, packed=source.packed)
+                return
             answers = Pages(self._parts(ask, packed=source.packed))
             over = False
             try:
@@ -388,9 +399,12 @@ class Puller:
             finally:
                 if not over:
                     await self._in_thread(answers.close)
-        except LinkLost:
+        except (LinkLost, TimeoutError):
             pass
+        except PeerFault as fault:
+            self.on_fault(source.node, str(fault))
         finally:
+            source.picks.pop(ask.id, None)
             slots.release()
 
     async def everything(self) -> AsyncIterator[tuple[Entry, ...]]:
@@ -416,7 +430,7 @@ class Puller:
             room = 0 if ask.full else MORSELS_ANSWER_BYTES_MAX
             for entry in view.entries() if ask.full else view.entries_beyond(ask.context):
                 batch.append(entry)
-                weight += _weight(entry)
+                weight += weight_of(entry)
                 if room > 0:
                     riding = self.riding(view, entry)
                     size = sum(map(len, riding.values()))
@@ -446,11 +460,3 @@ def _next_few(answers: Pages[Answer]) -> tuple[list[Answer], bool]:
 
 def _put_aside(number: int, entries: tuple[Entry, ...], tx: Tx) -> None:
     tx.put_aside(number, entries)
-
-
-def _weight(entry: Entry) -> int:
-    """About how many bytes an entry takes in a message."""
-    weight = len(entry.path) + 16
-    for version in entry.siblings.values():
-        weight += 110 + len(version.target) + 8 * len(version.hist)
-    return weight

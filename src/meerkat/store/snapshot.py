@@ -208,7 +208,10 @@ class Snapshot:
         return bool(self._point(_LIVING_BELOW, key_range(key))) if known is None else known
 
     def entries(self, under: RelPath = ROOT) -> Iterator[Entry]:
-        for key, rows in groupby(self._entry_rows(*key_range(tree_key(under))), itemgetter(0)):
+        yield from self.stretch(*key_range(tree_key(under)))
+
+    def stretch(self, low: bytes, high: bytes) -> Iterator[Entry]:
+        for key, rows in groupby(self._entry_rows(low, high), itemgetter(0)):
             yield Entry(path_of(key), self._decoded(rows))
 
     def entries_beyond(self, context: Vector) -> Iterator[Entry]:

@@ -5,10 +5,12 @@ Invariant: decoding arbitrary bytes gives a valid value, None (a kind from a lat
 nothing else. Fields that this version does not know are ignored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from meerkat.model.dot import Author, Vector
 from meerkat.model.frame import (
+    Brief,
     Bye,
     Heads,
     Hello,
@@ -35,6 +37,7 @@ from meerkat.model.limits import (
     ROSTER_OP_BYTES_MAX,
     ROSTER_OPS_MAX,
     RUN_MAX,
+    SUMMARIES_PER_FRAME_MAX,
     SUMMARY_REASONS_MAX,
     TEXT_CHARS_MAX,
     WAYS_MAX,
@@ -48,6 +51,8 @@ from meerkat.wire.convert_vector import (
     check_length,
     check_number,
     check_text,
+    difference_from_pb,
+    difference_to_pb,
     node_from_bytes,
     node_to_bytes,
     parsed,
@@ -72,6 +77,7 @@ _WHYS = {
     "refused": pb.Bye.REFUSED,
     "cloned": pb.Bye.CLONED,
     "admitted": pb.Bye.ADMITTED,
+    "enough": pb.Bye.ENOUGH,
 }
 _WHY_NAMES = {number: name for name, number in _WHYS.items()}
 
@@ -91,6 +97,8 @@ def encode_frame(frame: LinkFrame) -> bytes:
             message.heads.CopyFrom(vector_to_pb(frame.vector))
         case Summary():
             message.summary.CopyFrom(_summary_to_pb(frame))
+        case Brief():
+            message.brief.summaries.extend(_summary_to_pb(each, difference_to_pb) for each in frame.summaries)
         case Ping():
             message.ping.CopyFrom(pb.Ping(number=frame.number))
         case Pong():
@@ -126,6 +134,9 @@ def decode_frame(data: bytes) -> LinkFrame | None:
             return Heads(vector_from_pb(message.heads))
         case "summary":
             return _summary_from_pb(message.summary)
+        case "brief":
+            check_count("summaries", len(message.brief.summaries), SUMMARIES_PER_FRAME_MAX)
+            return Brief(tuple(_summary_from_pb(each, difference_from_pb) for each in message.brief.summaries))
         case "ping":
             return Ping(message.ping.number)
         case "pong":
@@ -210,7 +221,7 @@ def _hello_from_pb(message: pb.Hello) -> Hello:
     )
 
 
-def _summary_to_pb(summary: Summary) -> pb.Summary:
+def _summary_to_pb(summary: Summary, vector: Callable[[Vector], pb.Vector] = vector_to_pb) -> pb.Summary:
     message = pb.Summary(
         node=node_to_bytes(summary.node),
         run=summary.run,
@@ -218,15 +229,15 @@ def _summary_to_pb(summary: Summary) -> pb.Summary:
         state=summary.state.value,
         behind_files=summary.behind_files,
         behind_bytes=summary.behind_bytes,
-        complete=vector_to_pb(summary.complete),
-        context=vector_to_pb(summary.context),
+        complete=vector(summary.complete),
+        context=vector(summary.context),
     )
     for path, reason, text in summary.reasons[:SUMMARY_REASONS_MAX]:
         message.waiting.add(path=path, reason=reason, text=text[:TEXT_CHARS_MAX])
     return message
 
 
-def _summary_from_pb(message: pb.Summary) -> Summary:
+def _summary_from_pb(message: pb.Summary, vector: Callable[[pb.Vector], dict[Author, int]] = vector_from_pb) -> Summary:
     check_count("reasons", len(message.waiting), SUMMARY_REASONS_MAX)
     try:
         state = NodeState(message.state)
@@ -239,8 +250,8 @@ def _summary_from_pb(message: pb.Summary) -> Summary:
         state=state,
         behind_files=check_number("behind_files", message.behind_files),
         behind_bytes=check_number("behind_bytes", message.behind_bytes),
-        complete=vector_from_pb(message.complete),
-        context=vector_from_pb(message.context),
+        complete=vector(message.complete),
+        context=vector(message.context),
         reasons=tuple(
             (
                 check_text("a path", waiting.path, PATH_BYTES_MAX),

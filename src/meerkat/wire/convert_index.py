@@ -5,17 +5,34 @@ and a dot for each. Authors are written once a message and pointed at, since few
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from types import MappingProxyType
 from typing import assert_never
 
 from meerkat.model.dot import Author, Dot
-from meerkat.model.frame import AskEntries, EntriesEnd, EntriesPart, IndexFrame, PeerFault, Refused
+from meerkat.model.frame import (
+    PATH_PRINT_BYTES,
+    RANGE_SUM_BYTES,
+    AskEntries,
+    EntriesEnd,
+    EntriesPart,
+    IndexFrame,
+    Marks,
+    PeerFault,
+    Pick,
+    Prints,
+    Refused,
+)
 from meerkat.model.ids import Digest, NodeId
 from meerkat.model.limits import (
     CHUNK_BYTES_MAX,
     ENTRIES_PER_PART_MAX,
     HIST_MARKS_MAX,
     MORSEL_BYTES_MAX,
+    PATH_BYTES_MAX,
+    RANGE_PATHS_FINE,
+    RANGES_DIFFERING_MAX,
+    RANGES_PER_FRAME_MAX,
     SIBLINGS_TOLD_MAX,
     TEXT_CHARS_MAX,
     VECTOR_AUTHORS_MAX,
@@ -52,7 +69,12 @@ def encode_query(frame: IndexFrame) -> bytes:
     match frame:
         case AskEntries():
             query.ask.CopyFrom(
-                pb.Ask(context=vector_to_pb(frame.context), floor=vector_to_pb(frame.floor), full=frame.full)
+                pb.Ask(
+                    context=vector_to_pb(frame.context),
+                    floor=vector_to_pb(frame.floor),
+                    full=frame.full,
+                    ranges=frame.ranges,
+                )
             )
         case EntriesPart():
             part = entries_to_pb(frame.entries, frame.morsels)
@@ -61,6 +83,12 @@ def encode_query(frame: IndexFrame) -> bytes:
             end = pb.End(context=vector_to_pb(frame.context), floor=vector_to_pb(frame.floor), full=frame.full)
             end.fingerprint = frame.fingerprint
             query.end.CopyFrom(end)
+        case Marks():
+            query.marks.CopyFrom(pb.Marks(highs=frame.highs, sums=frame.sums, last=frame.last))
+        case Prints():
+            query.prints.CopyFrom(pb.Prints(lists=frame.lists, last=frame.last))
+        case Pick():
+            query.pick.CopyFrom(pb.Pick(picks=frame.picks))
         case Refused():
             query.refusal.CopyFrom(pb.Refusal(code=frame.code, text=frame.text[:TEXT_CHARS_MAX]))
         case _:
@@ -79,7 +107,7 @@ def decode_query(data: bytes) -> IndexFrame | None:
     match query.WhichOneof("body"):
         case "ask":
             ask = query.ask
-            return AskEntries(number, *bounds_from_pb(ask.context, ask.floor), ask.full)
+            return AskEntries(number, *bounds_from_pb(ask.context, ask.floor), ask.full, ask.ranges)
         case "part":
             part = _unpacked(query.part)
             return EntriesPart(number, entries_from_pb(part), _morsels_from_pb(part))
@@ -87,11 +115,41 @@ def decode_query(data: bytes) -> IndexFrame | None:
             end = query.end
             fingerprint = check_length("an index fingerprint", end.fingerprint, *FINGERPRINT_LENGTHS)
             return EntriesEnd(number, *bounds_from_pb(end.context, end.floor), end.full, fingerprint)
+        case "marks":
+            return _marks_from_pb(number, query.marks)
+        case "prints":
+            return _prints_from_pb(number, query.prints)
+        case "pick":
+            return _pick_from_pb(number, query.pick)
         case "refusal":
             code = check_text("a code", query.refusal.code, WORD_CHARS_MAX)
             return Refused(number, code, check_text("a refusal", query.refusal.text, TEXT_CHARS_MAX))
         case None:
             return None
+
+
+def _marks_from_pb(number: int, message: pb.Marks) -> Marks:
+    check_count("ranges", len(message.highs), RANGES_PER_FRAME_MAX)
+    check_length("the sums of ranges", message.sums, RANGE_SUM_BYTES * len(message.highs))
+    for high in message.highs:
+        check_count("bytes in a key", len(high), PATH_BYTES_MAX)
+    return Marks(number, tuple(message.highs), message.sums, message.last)
+
+
+def _prints_from_pb(number: int, message: pb.Prints) -> Prints:
+    check_count("ranges", len(message.lists), RANGES_PER_FRAME_MAX)
+    for prints in message.lists:
+        if len(prints) % PATH_PRINT_BYTES or len(prints) > PATH_PRINT_BYTES * RANGE_PATHS_FINE:
+            raise PeerFault("a list that is not one of prints")
+    return Prints(number, tuple(message.lists), message.last)
+
+
+def _pick_from_pb(number: int, message: pb.Pick) -> Pick:
+    check_count("picks", len(message.picks), RANGES_DIFFERING_MAX)
+    picks = tuple(message.picks)
+    if any(later <= earlier for earlier, later in pairwise(picks)):
+        raise PeerFault("picks that do not ascend")
+    return Pick(number, picks)
 
 
 def entries_to_pb(entries: tuple[Entry, ...], morsels: Mapping[Digest, bytes] = MappingProxyType({})) -> pb.Part:

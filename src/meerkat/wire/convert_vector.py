@@ -95,8 +95,8 @@ def author_from_pb(message: pb.Author) -> Author:
     return Author(node_from_bytes(message.node), check_number("an epoch", message.epoch, EPOCH_END))
 
 
-def seq_from_pb(seq: int) -> int:
-    if not 1 <= seq < SEQ_END:
+def seq_from_pb(seq: int, least: int = 1) -> int:
+    if not least <= seq < SEQ_END:
         raise PeerFault(f"sequence {seq} is out of range")
     return seq
 
@@ -106,14 +106,14 @@ def heads_to_pb(vector: Vector) -> list[pb.Head]:
     return [pb.Head(author=author_to_pb(author), seq=seq) for author, seq in vector.items() if seq]
 
 
-def heads_from_pb(heads: Iterable[pb.Head], count: int) -> dict[Author, int]:
+def heads_from_pb(heads: Iterable[pb.Head], count: int, *, least: int = 1) -> dict[Author, int]:
     check_count("authors in a vector", count, VECTOR_AUTHORS_MAX)
     vector: dict[Author, int] = {}
     for head in heads:
         author = author_from_pb(head.author)
         if author in vector:
             raise PeerFault("a vector names an author twice")
-        vector[author] = seq_from_pb(head.seq)
+        vector[author] = seq_from_pb(head.seq, least)
     return vector
 
 
@@ -123,6 +123,15 @@ def vector_to_pb(vector: Vector) -> pb.Vector:
 
 def vector_from_pb(message: pb.Vector) -> dict[Author, int]:
     return heads_from_pb(message.heads, len(message.heads))
+
+
+def difference_to_pb(changed: Vector) -> pb.Vector:
+    """A difference of vectors, in which 0 means something."""
+    return pb.Vector(heads=[pb.Head(author=author_to_pb(author), seq=seq) for author, seq in changed.items()])
+
+
+def difference_from_pb(message: pb.Vector) -> dict[Author, int]:
+    return heads_from_pb(message.heads, len(message.heads), least=0)
 
 
 def bounds_from_pb(context: pb.Vector, floor: pb.Vector) -> tuple[dict[Author, int], dict[Author, int]]:

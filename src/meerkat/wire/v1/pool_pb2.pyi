@@ -661,6 +661,7 @@ class Frame(_message.Message):
     PONG_FIELD_NUMBER: _builtins.int
     BYE_FIELD_NUMBER: _builtins.int
     NEIGHBOURS_FIELD_NUMBER: _builtins.int
+    BRIEF_FIELD_NUMBER: _builtins.int
     PROBE_FIELD_NUMBER: _builtins.int
     PROBED_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -680,6 +681,10 @@ class Frame(_message.Message):
     @_builtins.property
     def neighbours(self) -> Global___Neighbours: ...
     @_builtins.property
+    def brief(self) -> Global___Brief:
+        """for who says "brief" in its greeting"""
+
+    @_builtins.property
     def probe(self) -> Global___Probe:
         """Numbers up to 15 take one byte; what is rare comes after them. For who says "probe" in its greeting."""
 
@@ -696,14 +701,15 @@ class Frame(_message.Message):
         pong: Global___Ping | None = ...,
         bye: Global___Bye | None = ...,
         neighbours: Global___Neighbours | None = ...,
+        brief: Global___Brief | None = ...,
         probe: Global___Probe | None = ...,
         probed: Global___Probed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "bye", b"bye", "heads", b"heads", "hello", b"hello", "neighbours", b"neighbours", "ping", b"ping", "pong", b"pong", "probe", b"probe", "probed", b"probed", "roster", b"roster", "summary", b"summary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "brief", b"brief", "bye", b"bye", "heads", b"heads", "hello", b"hello", "neighbours", b"neighbours", "ping", b"ping", "pong", b"pong", "probe", b"probe", "probed", b"probed", "roster", b"roster", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "bye", b"bye", "heads", b"heads", "hello", b"hello", "neighbours", b"neighbours", "ping", b"ping", "pong", b"pong", "probe", b"probe", "probed", b"probed", "roster", b"roster", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "brief", b"brief", "bye", b"bye", "heads", b"heads", "hello", b"hello", "neighbours", b"neighbours", "ping", b"ping", "pong", b"pong", "probe", b"probe", "probed", b"probed", "roster", b"roster", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "roster", "heads", "summary", "ping", "pong", "bye", "neighbours", "probe", "probed"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "roster", "heads", "summary", "ping", "pong", "bye", "neighbours", "brief", "probe", "probed"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -902,6 +908,8 @@ class Bye(_message.Message):
         """another node with the same key goes on; hand over the admission of another key, then ADMITTED"""
         ADMITTED: Bye._Why.ValueType  # 6
         """answers that; `text` is the admission's operation id in hexadecimal digits"""
+        ENOUGH: Bye._Why.ValueType  # 7
+        """stays, and has links enough"""
 
     class Why(_Why, metaclass=_WhyEnumTypeWrapper): ...
     WHY_UNSPECIFIED: Bye.Why.ValueType  # 0
@@ -916,6 +924,8 @@ class Bye(_message.Message):
     """another node with the same key goes on; hand over the admission of another key, then ADMITTED"""
     ADMITTED: Bye.Why.ValueType  # 6
     """answers that; `text` is the admission's operation id in hexadecimal digits"""
+    ENOUGH: Bye.Why.ValueType  # 7
+    """stays, and has links enough"""
 
     WHY_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
@@ -1046,6 +1056,30 @@ class Neighbours(_message.Message):
 Global___Neighbours: _TypeAlias = Neighbours  # noqa: Y015
 
 @_typing.final
+class Brief(_message.Message):
+    """Summaries whose vectors are differences: `context` from the sender's own, as it has told it on this link in Hello and
+    heads; `complete` from that context. A head of 0 says that the author is absent.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUMMARIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def summaries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Summary]: ...
+    def __init__(
+        self,
+        *,
+        summaries: _abc.Iterable[Global___Summary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["summaries", b"summaries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Brief: _TypeAlias = Brief  # noqa: Y015
+
+@_typing.final
 class Query(_message.Message):
     """---- Index"""
 
@@ -1056,6 +1090,9 @@ class Query(_message.Message):
     PART_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
+    PRINTS_FIELD_NUMBER: _builtins.int
+    PICK_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """the asker's number for the question"""
     @_builtins.property
@@ -1066,6 +1103,12 @@ class Query(_message.Message):
     def end(self) -> Global___End: ...
     @_builtins.property
     def refusal(self) -> Global___Refusal: ...
+    @_builtins.property
+    def marks(self) -> Global___Marks: ...
+    @_builtins.property
+    def prints(self) -> Global___Prints: ...
+    @_builtins.property
+    def pick(self) -> Global___Pick: ...
     def __init__(
         self,
         *,
@@ -1074,12 +1117,15 @@ class Query(_message.Message):
         part: Global___Part | None = ...,
         end: Global___End | None = ...,
         refusal: Global___Refusal | None = ...,
+        marks: Global___Marks | None = ...,
+        prints: Global___Prints | None = ...,
+        pick: Global___Pick | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "body", b"body", "end", b"end", "part", b"part", "refusal", b"refusal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "body", b"body", "end", b"end", "marks", b"marks", "part", b"part", "pick", b"pick", "prints", b"prints", "refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "body", b"body", "end", b"end", "id", b"id", "part", b"part", "refusal", b"refusal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "body", b"body", "end", b"end", "id", b"id", "marks", b"marks", "part", b"part", "pick", b"pick", "prints", b"prints", "refusal", b"refusal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["ask", "part", "end", "refusal"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["ask", "part", "end", "refusal", "marks", "prints", "pick"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1092,8 +1138,11 @@ class Ask(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     FLOOR_FIELD_NUMBER: _builtins.int
     FULL_FIELD_NUMBER: _builtins.int
+    RANGES_FIELD_NUMBER: _builtins.int
     full: _builtins.bool
     """compare everything"""
+    ranges: _builtins.bool
+    """by ranges; for who says "ranges" in its greeting"""
     @_builtins.property
     def context(self) -> Global___Vector: ...
     @_builtins.property
@@ -1104,14 +1153,96 @@ class Ask(_message.Message):
         context: Global___Vector | None = ...,
         floor: Global___Vector | None = ...,
         full: _builtins.bool = ...,
+        ranges: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "floor", b"floor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "floor", b"floor", "full", b"full"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "floor", b"floor", "full", b"full", "ranges", b"ranges"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Ask: _TypeAlias = Ask  # noqa: Y015
+
+@_typing.final
+class Marks(_message.Message):
+    """A full answer by ranges: marks of all, picks, marks of those, picks, prints of those, picks, parts and the end. The
+    end comes as soon as nothing is picked. Sums and prints are defined in core/ranges.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HIGHS_FIELD_NUMBER: _builtins.int
+    SUMS_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    sums: _builtins.bytes
+    """16 bytes each, joined"""
+    last: _builtins.bool
+    """of this round"""
+    @_builtins.property
+    def highs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """tree keys at which the ranges end; 0xff: after all"""
+
+    def __init__(
+        self,
+        *,
+        highs: _abc.Iterable[_builtins.bytes] | None = ...,
+        sums: _builtins.bytes = ...,
+        last: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["highs", b"highs", "last", b"last", "sums", b"sums"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Marks: _TypeAlias = Marks  # noqa: Y015
+
+@_typing.final
+class Prints(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LISTS_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    last: _builtins.bool
+    @_builtins.property
+    def lists(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """for each picked range 8 bytes for each path, joined"""
+
+    def __init__(
+        self,
+        *,
+        lists: _abc.Iterable[_builtins.bytes] | None = ...,
+        last: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "lists", b"lists"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Prints: _TypeAlias = Prints  # noqa: Y015
+
+@_typing.final
+class Pick(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PICKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def picks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """by number over all frames of the last round, ascending"""
+
+    def __init__(
+        self,
+        *,
+        picks: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["picks", b"picks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pick: _TypeAlias = Pick  # noqa: Y015
 
 @_typing.final
 class Part(_message.Message):
