@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE # nodes start from compiled code, as those of an installed program do
 
-.PHONY: help test unit lint format demo proto pins bench soak storm weather fuzz clean
+.PHONY: help test unit lint format demo proto pins bench soak crowd storm weather fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -50,6 +50,10 @@ SOAK_SECONDS ?= 3600
 SOAK_FIRST ?= 100000
 soak: $(READY) ## live seeded worlds for SOAK_SECONDS, seeds from SOAK_FIRST on
 	cd tests && ../$(BIN)/python -m world --seeds $(SOAK_FIRST) --forever $(SOAK_SECONDS)
+
+CROWD ?= 8,32,128
+crowd: $(READY) ## figures of pools of CROWD nodes on virtual time
+	cd tests && ../$(BIN)/python -m world --crowd $(CROWD)
 
 STORM_KILLS ?= 200
 STORM_REWRITES ?= 1000

@@ -6,6 +6,7 @@
     python -m world --forever 3600         new seeds for so many seconds, from the first of --seeds on
     python -m world --mistake NAME ...     with a mistake planted into the engine
     python -m world --survey --hard        which seed finds which of the planted mistakes, and how soon
+    python -m world --crowd 8,32,128       figures of pools of so many nodes, without disks (--scenes spread,idle,...)
 
 PYTHONHASHSEED has to be fixed for a seed to mean the same life; it is set here when it is not.
 """
@@ -15,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from itertools import chain
 
 REAL_TIME = time.monotonic
 
@@ -30,9 +32,13 @@ def main() -> int:
     parser.add_argument("--stop", action="store_true", help="end with the first failure")
     parser.add_argument("--survey", action="store_true")
     parser.add_argument("--digests", action="store_true")
+    parser.add_argument("--crowd", default="")
+    parser.add_argument("--scenes", default="")
     said = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":
         os.execve(sys.executable, [sys.executable, "-m", "world", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+    if said.crowd:
+        return _crowd([int(each) for each in said.crowd.split(",")], said.scenes)
     from world.mistakes import MISTAKES, planted
     from world.shrink import shrunk
     from world.weather import Weather
@@ -76,6 +82,22 @@ def main() -> int:
     lived = f"{count} worlds, {node_s / 3600:.1f} node-hours"
     print(f"{lived} in {REAL_TIME() - began:.1f} s, failed: {failed}", flush=True)
     return 1 if failed else 0
+
+
+def _crowd(counts: list[int], scenes: str) -> int:
+    """Print the figures; 1 when one is missed."""
+    from world.crowd_figures import BETWEEN_TWO, SCENES, between_two, figures
+
+    missed = 0
+    began = REAL_TIME()
+    chosen = scenes.split(",") if scenes else [*BETWEEN_TWO, *SCENES]
+    for figure in chain(
+        between_two([name for name in chosen if name in BETWEEN_TWO]),
+        figures(counts, [name for name in chosen if name in SCENES]),
+    ):
+        print(f"{figure}  [{REAL_TIME() - began:.0f} s]", flush=True)
+        missed += not figure.kept
+    return 1 if missed else 0
 
 
 def _found(mistake: str, seeds: Iterable[int], *, hard: bool) -> str:

@@ -106,14 +106,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 task.cancel()
         return task
 
+    def thread_s(self) -> float:
+        """How long a piece of work in a thread takes."""
+        return self._rng.expovariate(1 / 0.002) if self._rng.random() < 0.97 else self._rng.uniform(0.01, 0.3)
+
     def run_in_executor(self, executor: Any, func: Callable[[Unpack[Ts]], T], *args: *Ts) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self.create_future()
         life = LIFE.get()
         if life is not None and life.dead:
             future.set_exception(Died())
             return future
-        took = self._rng.expovariate(1 / 0.002) if self._rng.random() < 0.97 else self._rng.uniform(0.01, 0.3)
-        at = self.time() + took
+        at = self.time() + self.thread_s()
         if executor is not None and executor._max_workers == 1:  # one after the other, in the order given
             at = max(at, self._free_at.get(id(executor), 0.0) + 1e-6)
             self._free_at[id(executor)] = at

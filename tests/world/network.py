@@ -50,7 +50,7 @@ class SimulatedPipe(Generic[Frame]):
             raise LinkLost(self.why)
         self._flying += 1
         self.frames_sent += 1
-        self._net.traffic[self._here, self._there] += 1
+        self._net.passing(self._here, self._there, frame)
         self._launch(lambda: self._land(frame))
 
     def _launch(self, arrive: Callable[[], None]) -> None:
@@ -176,6 +176,10 @@ class Net:
         return (
             self.rng.expovariate(1 / self.slow_s) if self.rng.random() < 0.95 else self.rng.uniform(0, 60 * self.slow_s)
         )
+
+    def passing(self, here: str, there: str, frame: Any) -> None:
+        """A frame goes from here to there."""
+        self.traffic[here, there] += 1
 
     def blocked(self, source: str, target: str) -> bool:
         return (source, target) in self.barriers
