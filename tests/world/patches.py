@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from e2e import torture
 from world.loop import LIFE, Died
 
-from meerkat.core import hold, merge
+from meerkat.core import hold, merge, ranges
 from meerkat.disk import commit, platform, scan
 from meerkat.node import inward, outward, pull
 from meerkat.node import node as node_module
@@ -60,6 +60,9 @@ def installed(world: "World") -> Iterator[None]:
     if world.weather.tight:
         patch(pull, "ENTRIES_PER_PART_MAX", 2)
         patch(pull, "ENTRIES_ASIDE_MIN", 3)
+        patch(pull, "RANGES_WORTH", 0)
+        patch(ranges, "RANGE_PATHS", 4)
+        patch(ranges, "RANGE_PATHS_FINE", 2)
         patch(inward, "PLAN_BATCH_MAX", 3)
         patch(inward, "COMMIT_BATCH_MAX", 2)
         patch(outward, "SCAN_BATCH_PATHS_MAX", 3)
