@@ -41,6 +41,7 @@ from meerkat.node.judge import Judge
 from meerkat.node.late import Late
 from meerkat.node.logs import start_logging, stop_logging
 from meerkat.node.losers import Losers
+from meerkat.node.memory import Heap, give_back_at_rest
 from meerkat.node.morsels import Morsels
 from meerkat.node.neighbourhood import look_around
 from meerkat.node.oblivion import forget_slowly
@@ -308,6 +309,7 @@ class Node:
         around = look_around(wanted, self.identity.node, self.registry, network, self.listen, self.peers.try_at_once)
         if around is not None:
             self.tasks.spawn("neighbourhood", around.run())
+        self.tasks.spawn("memory", give_back_at_rest(Heap(), self.books, self.hub, (self.inward, self.outward)))
 
     async def _listen(self) -> None:
         config = self.home.config

@@ -12,6 +12,7 @@ from meerkat.model.config import Settings
 from meerkat.model.fault import Exit, Fault
 from meerkat.node.home import Home, open_home
 from meerkat.node.join import parse_code
+from meerkat.node.memory import Heap
 from meerkat.node.node import Node, OnPlan, OnReady
 from meerkat.node.succession import succeed
 from meerkat.store.errors import IndexDamaged
@@ -31,6 +32,7 @@ async def run_node(settings: Settings, on_ready: OnReady, stop: asyncio.Event, o
     Raises:
         Fault: whatever is wrong with the folder, the port or the invite; nothing was lost.
     """
+    Heap().share()
     invite = parse_code(settings.invite) if settings.invite is not None else None
     folder = Path(os.path.realpath(settings.directory))
     home = open_home(folder)
