@@ -35,8 +35,8 @@ from meerkat.node import ledger
 from meerkat.node.home import Home, open_home
 from meerkat.node.ledger import Job
 from meerkat.node.opening import Opened, close_index, open_index
-from meerkat.node.place import stage_name
 from meerkat.node.ports import Intent
+from meerkat.node.stage_names import stage_name
 from meerkat.store.index import Index
 
 Between = Callable[[str], None]

@@ -12,7 +12,7 @@ from meerkat.model.frame import CarryFrame, Give, Lack, Piece, PieceAsk
 from meerkat.model.ids import Digest
 from meerkat.model.limits import RECENT_BYTES_MAX
 from meerkat.node import giving as giving_room
-from meerkat.node.place import stage_name
+from meerkat.node.stage_names import stage_name
 
 DATA = b"a part of something larger" * 100
 PART = Piece(Digest(b"o" * 32), 4096, len(DATA), Digest(blake3(DATA).digest()))

@@ -23,8 +23,9 @@ from meerkat.model.path import ROOT, RelPath
 from meerkat.model.problem import PathBlocked, Problem, Reason
 from meerkat.model.version import FOLDER, Base, Content, Kind, Version
 from meerkat.node import heal
-from meerkat.node.heal import clean_stage, drop_leftovers, heal_at, heal_intents, out_name, run_after
+from meerkat.node.heal import clean_stage, drop_leftovers, heal_at, heal_intents, run_after
 from meerkat.node.ports import Intent
+from meerkat.node.stage_names import out_name
 from meerkat.store.index import Index
 from meerkat.store.transaction import Transaction
 

@@ -18,7 +18,7 @@ from meerkat.model.path import MARKER, RelPath
 from meerkat.model.version import Content, Kind
 from meerkat.node import late as late_room
 from meerkat.node.late import Late
-from meerkat.node.place import stage_name
+from meerkat.node.stage_names import stage_name
 
 
 class Deaf:

@@ -23,8 +23,7 @@ from meerkat.model.path import MARKER
 from meerkat.model.problem import PathBlocked, Reason
 from meerkat.model.version import Kind, Version
 from meerkat.node import ledger
-from meerkat.node.heal import _MADE, out_name
-from meerkat.node.place import stage_name
+from meerkat.node.stage_names import is_made, out_name, stage_name
 
 OLD, NEW, MINE, MINE_TOO = b"the old bytes", b"what the pool has", b"what a person wrote", b"and wrote again"
 
@@ -584,7 +583,7 @@ def test_bits_and_time_are_set_in_place(tmp_path: Path) -> None:
 def test_a_link_that_was_made_in_vain_is_tidied_away() -> None:
     """Whoever made it: it has a name that is known to be one."""
     name = stage_name(path("a"), Version(Kind.SYMLINK, target="there"))
-    assert _MADE.fullmatch(name)
+    assert is_made(name)
     assert name != stage_name(path("b"), Version(Kind.SYMLINK, target="there"))
 
 

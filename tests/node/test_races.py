@@ -20,9 +20,8 @@ from meerkat.model.path import MARKER
 from meerkat.model.problem import Problem, Reason
 from meerkat.model.version import Kind
 from meerkat.node import ledger
-from meerkat.node.heal import out_name
 from meerkat.node.outward import ScanReport
-from meerkat.node.place import stage_name
+from meerkat.node.stage_names import out_name, stage_name
 
 OLD, NEW, MINE = b"the old bytes", b"what the pool has", b"what a person wrote"
 

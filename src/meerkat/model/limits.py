@@ -28,7 +28,6 @@ RECIPE_CHUNK_BYTES_AVERAGE_MIN = 2 * KIB  # half of what the cutter's least chun
 
 # --- the wire
 CONTROL_MESSAGE_BYTES_MAX = 256 * KIB
-DATA_MESSAGE_BYTES_MAX = 1 * MIB + 64 * KIB  # a chunk and its frame
 MESSAGE_BYTES_MAX = 4 * MIB  # gRPC's default, so that any gRPC client can speak to us
 ENTRIES_PER_PART_MAX = 1000
 ENTRIES_PART_BYTES_MAX = 192 * KIB
@@ -41,7 +40,6 @@ ROSTER_OP_BYTES_MAX = 4 * KIB
 MEMBERS_MAX = 4096
 PIPE_OUT_FRAMES_MAX = 256  # frames waiting to be written on one stream; then senders wait
 ASKS_IN_SERVICE_MAX = 8  # index or chunk questions answered at once for one peer
-SEQ_JUMP_MAX = 1 << 40  # a head beyond this is a lie
 
 # --- transfer
 PIECES_PER_ASK_MAX = 256
@@ -49,7 +47,6 @@ ASK_BYTES_MAX = 1 * MIB  # content asked for in one question, so that answers in
 PEER_INFLIGHT_BYTES_MAX = 16 * MIB
 NODE_INFLIGHT_BYTES_MAX = 64 * MIB
 BULK_FILES_MAX = 4  # large files assembled at once
-SMALL_FILES_MAX = 1024  # small files in flight and staged, flushed together
 SMALL_GROUPS_MAX = 3  # groups of small files under way: one fetched, one flushed, one recorded
 FRESH_PATHS_MAX = 1000  # just merged paths that are dealt with before older ones
 FRESH_JOBS_MAX = 8192  # just merged paths whose steps are kept from the merge; about 8 MB

@@ -28,7 +28,8 @@ from meerkat.model.version import Content, Kind, Version
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.outward import Outward
-from meerkat.node.place import Placer, stage_name
+from meerkat.node.place import Placer
+from meerkat.node.stage_names import stage_name
 
 T = TypeVar("T")
 

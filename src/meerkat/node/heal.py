@@ -12,7 +12,6 @@ when the index has durably forgotten the intent.
 """
 
 import logging
-import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
@@ -21,19 +20,16 @@ from meerkat.disk import commit
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
+from meerkat.model.ids import Digest
 from meerkat.model.limits import COPY_NAMES_TRIED_MAX
 from meerkat.model.path import PathFault, RelPath, parse_path
 from meerkat.model.problem import PathBlocked, Problem
 from meerkat.model.version import Base, Content, Kind, Stat, Version
 from meerkat.node.ports import Intent, Tx, View
 from meerkat.node.relocate import heal_relocation
+from meerkat.node.stage_names import is_download, is_made, is_out, may_hold, own_name
 
 log = logging.getLogger("meerkat.heal")
-
-_PARTIAL = re.compile(r"([0-9a-f]{40})\.[0-9a-f]{12}")
-_MADE = re.compile(r"(link|folder)\.[0-9a-f]{12}")
-_OUT = ".out"
-
 
 Note = Callable[[], object]
 """Notes in the index what an ended commit has left, once that is durable."""
@@ -42,14 +38,9 @@ After = Callable[[], object]
 """To be called once the transaction is durable (by `run_after`)."""
 
 
-def out_name(name: str) -> str:
-    """What a staged thing is called while it is exchanged for what stands at its path."""
-    return name + _OUT
-
-
 def names_of(intents: Iterable[Intent]) -> set[str]:
     """The stage names of which these intents speak: while they stand, nothing is dropped there."""
-    return {name for intent in intents for name in (intent.stage, intent.stage.removesuffix(_OUT))}
+    return {name for intent in intents for name in (intent.stage, own_name(intent.stage))}
 
 
 def _nothing() -> None:
@@ -138,15 +129,15 @@ def _heal_placing(root: Root, stage: Stage, trash: Trash, tx: Tx, intent: Intent
     if stage.inode(_back(intent)) == intent.inode:
         after.append(put_away)
         return _nothing
-    if intent.stage.endswith(_OUT) and stage.inode(intent.stage.removesuffix(_OUT)) == intent.inode:
+    if is_out(intent.stage) and stage.inode(own_name(intent.stage)) == intent.inode:
         return _nothing  # it had not begun
     if stage.inode(intent.stage) == intent.inode:
         if stage.sole_inode(intent.stage) == intent.inode:
             if _is_edited(stage, intent.stage, intent.target):  # it was taken back before the crash
                 stage.rename(intent.stage, _back(intent))
                 after.append(put_away)
-            elif intent.stage.endswith(_OUT):
-                stage.rename(intent.stage, intent.stage.removesuffix(_OUT))
+            elif is_out(intent.stage):
+                stage.rename(intent.stage, own_name(intent.stage))
             return _nothing  # it did not happen; what was staged is found again by its name
         if not _stands(root, intent.path, intent.inode):
             return _nothing
@@ -288,17 +279,16 @@ def clean_stage(
         if name in spared:
             continue
         try:
-            partial = _PARTIAL.fullmatch(name)
-            if partial is not None and not index_lost:
+            if is_download(name) and not index_lost:
                 if not keep_partials:
                     stage.drop(name)
                 continue
             content = stage.content(name)
             if content is None:
                 continue
-            verified = partial is not None and content.kind is Kind.FILE and content.ident.hex()[:40] == partial[1]
+            verified = content.kind is Kind.FILE and may_hold(name, Digest(content.ident))
             # A link says nothing of who made it: without intents it may be one that an exchange brought out.
-            made = content.kind is Kind.SYMLINK and _MADE.fullmatch(name) is not None and not index_lost
+            made = content.kind is Kind.SYMLINK and is_made(name) and not index_lost
             if verified or made:
                 stage.drop(name)
             elif content.kind is Kind.FOLDER:
@@ -320,7 +310,7 @@ def drop_leftovers(stage: Stage, view: View) -> bool:
     if view.pending_count() or view.intents():
         return False
     for name in stage.names():
-        if _PARTIAL.fullmatch(name) or _MADE.fullmatch(name):
+        if is_download(name) or is_made(name):
             try:
                 stage.drop(name)
             except PathBlocked as error:

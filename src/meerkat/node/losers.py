@@ -26,9 +26,9 @@ from meerkat.node import ledger
 from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.ledger import Job
-from meerkat.node.place import stage_name
 from meerkat.node.place_words import Outcome, blocked_at
 from meerkat.node.ports import View
+from meerkat.node.stage_names import stage_name
 from meerkat.node.transfer import Transfer
 
 T = TypeVar("T")

@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from blake3 import blake3
-
 from meerkat.core.plan import Place, Remove, Retouch
 from meerkat.core.resolve import copy_path
 from meerkat.disk import commit
@@ -37,6 +35,7 @@ from meerkat.node.ledger import Job
 from meerkat.node.place_words import Done, Outcome, Staged, blocked_at, is_back, let_out, take_back
 from meerkat.node.ports import Intent, Tx
 from meerkat.node.relocate import Relocator
+from meerkat.node.stage_names import path_tag, stage_name
 from meerkat.node.transfer import Transfer, likely_holders
 
 log = logging.getLogger("meerkat.place")
@@ -126,7 +125,7 @@ class Placer:
         def make_all() -> list[Staged]:
             made = []
             for job in jobs:
-                name = f"{prefix}.{_tag(job.path)}"
+                name = f"{prefix}.{path_tag(job.path)}"
                 try:
                     made.append(Staged(job.path, _version(job), job.base, name, make(name, _version(job))))
                 except PathBlocked as error:
@@ -304,7 +303,7 @@ class Placer:
             except PathBlocked:  # somebody has put something into it at the last moment
                 self.rescue(name, path)
         except PathBlocked as error:
-            aside = f"old.{_tag(path)}.{next(self._counter)}"
+            aside = f"old.{path_tag(path)}.{next(self._counter)}"
             log.error("%s: the old version stays in the stage as %s: %s", path, aside, error)
             self._stage.rename(name, aside)
             self._left[aside] = (path, content, known)
@@ -335,7 +334,7 @@ class Placer:
             self._trash.keep(self._stage, name, path, content)
             self._look_again([path])
         except PathBlocked as error:
-            aside = f"old.{_tag(path)}.{next(self._counter)}"
+            aside = f"old.{path_tag(path)}.{next(self._counter)}"
             log.error("%s: what was written there just now stays in the stage as %s: %s", path, aside, error)
             self._stage.rename(name, aside)
             self._left[aside] = (path, None, None)
@@ -373,7 +372,7 @@ class Placer:
 
     async def remove(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Take things away, in the order given (contents before their folders); files and links go to the trash."""
-        names = {job.path: f"out.{_tag(job.path)}.{next(self._counter)}" for job in jobs}
+        names = {job.path: f"out.{path_tag(job.path)}.{next(self._counter)}" for job in jobs}
 
         def intend(tx: Tx) -> list[Job]:
             ready = []
@@ -434,18 +433,6 @@ class Placer:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-
-def stage_name(path: RelPath, version: Version) -> str:
-    """Where a file is assembled: found again by content and path after a restart, so downloads resume. A link, which is
-    made in one go, has the name of any link that is made for the path."""
-    if version.kind is Kind.SYMLINK:
-        return f"link.{_tag(path)}"
-    return f"{version.content.ident.hex()[:40] or 'nothing'}.{_tag(path)}"
-
-
-def _tag(path: RelPath) -> str:
-    return blake3(path.encode()).hexdigest()[:12]
 
 
 def _version(job: Job) -> Version:

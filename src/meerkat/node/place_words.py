@@ -8,7 +8,7 @@ from meerkat.disk.stage import Stage
 from meerkat.model.path import RelPath
 from meerkat.model.problem import PathBlocked, Problem
 from meerkat.model.version import Base, Version
-from meerkat.node.heal import out_name
+from meerkat.node.stage_names import out_name
 
 
 class Outcome(Struct, frozen=True):

@@ -32,8 +32,9 @@ from meerkat.node.books import Books
 from meerkat.node.claims import Claims
 from meerkat.node.hub import Hub
 from meerkat.node.pages import Pages
-from meerkat.node.place import Placer, stage_name
+from meerkat.node.place import Placer
 from meerkat.node.ports import View
+from meerkat.node.stage_names import stage_name
 from meerkat.node.transfer import Transfer
 
 log = logging.getLogger("meerkat.scrub")

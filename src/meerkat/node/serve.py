@@ -22,6 +22,7 @@ from meerkat.model.path import RelPath
 from meerkat.model.problem import PathBlocked
 from meerkat.model.version import Base, Content, Kind
 from meerkat.node.ports import View
+from meerkat.node.stage_names import may_hold, own_name
 
 
 class Staged(Protocol):
@@ -71,8 +72,7 @@ class Assembled:
                 self._names = self._stage.names()
             except PathBlocked:
                 self._names = []
-        start = f"{content.hex()[:40]}."  # as `place.stage_name` calls it
-        return [name for name in self._names if name.startswith(start)]
+        return [name for name in self._names if may_hold(own_name(name), content)]
 
 
 def serve(
