@@ -26,8 +26,8 @@ def doctor(words: tuple[str, ...], folder: str | None, as_json: bool) -> int:
     """Tell what is wrong here, and which way to whom fails, and why.
 
     This node is looked at, every known address of each member (or of NODE alone) is tried, and members are asked
-    whether they can dial this node. Exits with 7 when something
-    needs a person; with 6 when NODE was named and there is no link with it, directly or through another.
+    whether they can dial this node. Exits with 7 when something needs a person; with 6 when NODE was named and there is
+    no link with it, directly or through another.
     """
     if words and folder is None and is_node(Path.cwd() / Path(words[0]).expanduser()):
         folder, words = words[0], words[1:]

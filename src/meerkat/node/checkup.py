@@ -202,7 +202,7 @@ def inbound_found(can: list[str], cannot: list[str], port: str) -> Diagnosis:
             f"{who} dial this node: it is in sync as long as it can dial somebody",
             f"open TCP port {port} in the firewall or router in front of it, or --advertise an address that leads here",
         )
-    return Diagnosis(OK, "no member is there to say whether this node can be dialled")
+    return Diagnosis(OK, "no member has said whether this node can be dialled")
 
 
 def wall_ms() -> int:
