@@ -192,3 +192,12 @@ def test_commands_in_the_documents_exist(document: str) -> None:
 def test_the_readme_shows_commands() -> None:
     """The check above looks at something."""
     assert len(typed_commands("README.md")) >= 3
+
+
+def test_the_tests_that_are_named_exist() -> None:
+    """Whoever wants to see how a promise or a defence is held finds the test under the name that the page gives."""
+    for page in ("docs/security.md", "ARCHITECTURE.md"):
+        text = (HOUSE / page).read_text("utf-8")
+        named = set(re.findall(r"`((?:model|core|disk|store|wire|node|cli|fuzz|e2e)/test_\w+)`", text))
+        assert len(named) > 10
+        assert [name for name in sorted(named) if not (HOUSE / "tests" / f"{name}.py").is_file()] == []

@@ -1,7 +1,7 @@
 """A small pool for the wire's tests: real identities, a gate over a real roster, real TLS on 127.0.0.1."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -73,7 +73,7 @@ class Pool:
         members = [member.certificate for member in self.roster.members().values()]
         return self.version, members + [invite.certificate for invite in self.roster.invites()]
 
-    async def on_join(self, ask: JoinAsk, invite: InviteState) -> AsyncIterator[JoinAnswer]:
+    async def on_join(self, ask: JoinAsk, invite: InviteState) -> AsyncGenerator[JoinAnswer, None]:
         """A sponsor as the engine is one, without its finer points."""
         self.asks.append(ask)
         if ask.admission is None:
@@ -93,19 +93,20 @@ class Served:
     """A running port, and the connections that it hands to the engine."""
 
     address: str
+    server: Server
     connections: asyncio.Queue[WireConnection] = field(default_factory=asyncio.Queue)
 
 
 @asynccontextmanager
 async def serving(pool: Pool, identity: Identity | None = None, listen: str = "127.0.0.1:0") -> AsyncIterator[Served]:
     """Runs a node's port, the founder's unless said otherwise."""
-    served = Served("")
+    connections: asyncio.Queue[WireConnection] = asyncio.Queue()
 
     async def on_connection(connection: WireConnection) -> None:
-        served.connections.put_nowait(connection)
+        connections.put_nowait(connection)
 
     server = Server(identity or pool.founder, pool, listen, on_connection, pool.on_join)
-    served.address = await server.start()
+    served = Served(await server.start(), server, connections)
     try:
         yield served
     finally:

@@ -5,6 +5,7 @@ The engine is played by a few lines here; tests with real nodes are elsewhere.
 
 import asyncio
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -15,10 +16,20 @@ from typing import Any
 
 import pytest
 
-from meerkat.cli.foreground import Gate, JsonFace, PlainFace, QuietFace, choose_face, ready_lines, run_foreground
+from meerkat.cli.foreground import (
+    Gate,
+    JsonFace,
+    PlainFace,
+    QuietFace,
+    choose_face,
+    raise_open_files,
+    ready_lines,
+    run_foreground,
+)
 from meerkat.cli.start import _folder_for_join
 from meerkat.model.config import Settings
 from meerkat.model.fault import Exit, Fault
+from meerkat.model.limits import OPEN_FILES_WANTED
 
 READY = {
     "event": "ready",
@@ -184,3 +195,16 @@ def test_up_never_makes_its_folder(tmp_path: Path) -> None:
         assert not folder.exists()
     with _folder_for_join(Settings(directory=str(tmp_path / "no" / "parent"), invite="CODE")):
         assert not (tmp_path / "no").exists()
+
+
+def test_a_node_may_open_as_many_files_as_the_system_lets_it() -> None:
+    """Many shells start programs with 1024, which a thousand strangers at the port would use up."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, limits[1]), limits[1]))
+        raise_open_files()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert soft == min(OPEN_FILES_WANTED, hard)
+        assert hard == limits[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

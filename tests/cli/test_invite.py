@@ -74,3 +74,17 @@ def test_nonsense_is_refused_here(node: Any, made: dict[str, Any], args: list[st
     """A wrong number or time is a usage error, and the node is not bothered."""
     assert run(["invite", *args]) == 2
     assert node.asked == []
+
+
+def test_an_invite_in_too_many_hands_is_shown(
+    node: Any, made: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who is kept out, or how many came in, and what to look at."""
+    node.answers["invite_list"] = [
+        made | {"uses": 1, "used": 1, "uses_left": 0, "suspended": ["eve\x1b"]},
+        made | {"uses": 2, "used": 3, "uses_left": 0, "suspended": []},
+    ]
+    assert run(["invite", "list"]) == 0
+    one, other = capsys.readouterr().out.splitlines()
+    assert "used by 2 nodes, was for 1: eve\\x1b is kept out" in one
+    assert "used by 3 nodes, was for 2" in other

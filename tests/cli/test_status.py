@@ -81,3 +81,10 @@ def test_colour_only_where_it_is_seen(
     monkeypatch.setenv("FORCE_COLOR", "1")
     run(["status"])
     assert "\x1b[31mblocked" in capsys.readouterr().out
+
+
+def test_a_node_that_was_taken_off_reads_what_to_do(node: Any) -> None:
+    """Who refused it, what that means, and the way back."""
+    text = "\n".join(status_lines(node.answers["status"] | {"refused_by": ["pi", "nas"]}, NOON))
+    assert "pi, nas had this node for a member and refused it now" in text
+    assert "join with a new invite" in text

@@ -1,6 +1,7 @@
 """What follows from a set of authentic operations."""
 
 from hypothesis import given
+from hypothesis import strategies as st
 from roster_world import (
     NAMES,
     Said,
@@ -15,7 +16,7 @@ from roster_world import (
     revoke,
 )
 
-from meerkat.core.membership import Membership, read_membership
+from meerkat.core.membership import Membership, Suspended, read_membership
 from meerkat.model.ids import NodeId
 from meerkat.model.roster import AddOp, InviteOp, RekeyOp, RemoveOp
 
@@ -95,16 +96,28 @@ def test_a_removal_from_outside_a_ring_counts() -> None:
     assert names(read(*CHAIN, *ring, remove("dee", "bob"))) == {"ada", "dee"}
 
 
-def test_an_invite_admits_no_more_than_its_uses() -> None:
-    """Redeemed too often on both sides of a partition, the lowest operation ids stay and the rest are suspended."""
-    by = invite("ada", "tag", uses=2)
-    adds = sorted((add(by, name, "tag") for name in ("bob", "cy", "dee", "eve")), key=lambda one: one.op.id)
+def test_an_invite_for_one_admits_one() -> None:
+    """Redeemed on several sides of a partition, the lowest operation id stays and the rest are suspended, by name."""
+    by = invite("ada", "tag")
+    adds = sorted((add(by, name, "tag") for name in ("bob", "cy", "dee")), key=lambda one: one.op.id)
     membership = read(genesis(), by, *adds)
-    kept = [one.op.name for one in adds[:2] if isinstance(one.op, AddOp)]
-    assert names(membership) == {"ada", *kept}
-    assert membership.suspended == {node(one.op.name) for one in adds[2:] if isinstance(one.op, AddOp)}
+    first, *others = [one.op for one in adds if isinstance(one.op, AddOp)]
+    assert names(membership) == {"ada", first.name}
+    assert membership.suspended == {
+        other.shown.node: Suspended(other.name, by.op.id, "ada") for other in sorted(others, key=lambda op: op.id)
+    }
     [state] = membership.invites.values()
-    assert (state.used, state.uses, len(state.admitted)) == (2, 2, 2)
+    assert (state.used, state.uses, list(state.admitted)) == (1, 1, [first.shown.node])
+
+
+def test_an_invite_for_several_may_overshoot() -> None:
+    """Whoever made it meant a crowd, so nobody who came in on the other side of a partition is sent away; it shows."""
+    by = invite("ada", "tag", uses=2)
+    membership = read(genesis(), by, *(add(by, name, "tag") for name in ("bob", "cy", "dee", "eve")))
+    assert names(membership) == {"ada", "bob", "cy", "dee", "eve"}
+    assert membership.suspended == {}
+    [state] = membership.invites.values()
+    assert (state.used, state.uses, len(state.admitted)) == (4, 2, 4)
 
 
 def test_who_was_suspended_can_be_invited_again() -> None:
@@ -113,7 +126,7 @@ def test_who_was_suspended_can_be_invited_again() -> None:
     adds = [add(by, name, "tag") for name in ("bob", "cy")]
     membership = read(genesis(), by, *adds, *joined("ada", "bob"), *joined("ada", "cy"))
     assert names(membership) == {"ada", "bob", "cy"}
-    assert membership.suspended == frozenset()
+    assert membership.suspended == {}
 
 
 def test_invites_of_the_suspended_admit_nobody() -> None:
@@ -175,7 +188,8 @@ def test_the_laws_hold_for_any_set(ops: list[Said]) -> None:
     assert not membership.members.keys() & membership.removed
     assert not membership.suspended & membership.members.keys()
     for state in membership.invites.values():
-        assert state.used == len(state.admitted) <= state.uses
+        assert state.used == len(state.admitted)
+        assert state.used <= 1 or state.uses > 1
     was_member = {node_id for node_id in map(node, NAMES) if node_id in membership.members.keys() | membership.removed}
     by_fingerprint = {one.shown.fingerprint: one.shown.node for one in distinct if isinstance(one, AddOp | RekeyOp)}
     removals: set[tuple[NodeId, NodeId]] = {
@@ -191,3 +205,61 @@ def test_the_laws_hold_for_any_set(ops: list[Said]) -> None:
     heirs = {one.shown.node for one in distinct if isinstance(one, RekeyOp)}
     assert membership.members.keys() <= admitted | heirs | {node("ada")}
     assert all(isinstance(one, InviteOp) for one in distinct if one.id in {s.id for s in membership.invites.values()})
+
+
+def read_set(ops: list[Said]) -> Membership:
+    return read_membership([one.op for one in ops], {})
+
+
+@given(histories(), st.sampled_from(NAMES))
+def test_a_removal_is_for_good(ops: list[Said], name: str) -> None:
+    """Whoever is taken off by the founder, whom nobody takes off, stays off whatever else is said: invited again,
+    admitted again, under a new key; and taking one off brings nobody in."""
+    calm = [one for one in ops if not (isinstance(one.op, RemoveOp) and one.op.node == node("ada"))]
+    calm = [one for one in calm if not (isinstance(one.op, RekeyOp) and one.op.node == node("ada"))]
+    before = read_set(calm)
+    after = read_set([*calm, remove("ada", name)])
+    if name == "ada":
+        assert names(after) <= names(before)  # leaving
+        return
+    assert node(name) not in after.members
+    assert after.members.keys() <= before.members.keys()
+    again = read_set([*calm, remove("ada", name), *joined("ada", name)])
+    assert node(name) not in again.members
+
+
+@given(st.permutations(NAMES[1:]), st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), max_size=8))
+def test_nobody_but_the_founder_can_empty_the_pool(order: list[str], aims: list[tuple[str, str]]) -> None:
+    """Whatever removals members aim at each other: a ring leaves its senior, unless somebody outside it, or the senior
+    itself, has aimed there too; of two who aim at each other alone exactly the senior stays."""
+    chain = [genesis()]
+    for inviter, name in zip(["ada", *order], order, strict=False):
+        chain += joined(inviter, name)
+    rank = {"ada": 0} | {name: place for place, name in enumerate(order, 1)}
+    membership = read_set([*chain, *(remove(one, other) for one, other in set(aims))])
+    left = {one for one, other in aims if one == other}
+    for one, other in aims:
+        if one == other:
+            assert node(one) not in membership.members
+        elif (other, one) in aims:
+            junior = max(one, other, key=rank.__getitem__)
+            senior = min(one, other, key=rank.__getitem__)
+            assert node(junior) not in membership.members
+            if {each for each, target in aims if target == senior} == {junior} and senior not in left:
+                assert node(senior) in membership.members
+    if "ada" not in left:
+        assert node("ada") in membership.members or any(
+            target == "ada" and not chained(aims, "ada", each) for each, target in aims
+        )
+
+
+def chained(aims: list[tuple[str, str]], start: str, end: str) -> bool:
+    """Whether a chain of removals leads from one to another."""
+    found, ends = {start}, [start]
+    while ends:
+        here = ends.pop()
+        for one, other in aims:
+            if one == here and other not in found and one != other:
+                found.add(other)
+                ends.append(other)
+    return end in found

@@ -1,5 +1,7 @@
 """The roster as a set: order does not matter, forgery does not count, everything is bounded."""
 
+from unittest.mock import patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ from meerkat.core import roster as roster_module
 from meerkat.core.roster import Roster
 from meerkat.model.frame import RosterPart, Signed
 from meerkat.model.ids import PoolId
+from meerkat.model.limits import MEMBERS_MAX
 
 
 def roster_of(ops: list[Said]) -> Roster:
@@ -246,3 +249,23 @@ def test_a_full_roster_still_lets_a_member_be_removed(monkeypatch: pytest.Monkey
         removal = remove("bob", "eve", reason)
         assert roster.add(removal.op, removal.signed) is counts
     assert node("eve") not in roster.members()
+
+
+@given(st.lists(st.tuples(st.sampled_from(["known", "unknown", "forged"]), st.integers(0, 400)), max_size=60))
+def test_a_roster_is_bounded_whatever_is_poured_in(floods: list[tuple[str, int]]) -> None:
+    """Operations of members, of nobody known and forged ones: never more than the limits, in memory and in what is
+    told; and whoever poured can be taken off in the end."""
+    with patch.object(roster_module, "ROSTER_OPS_MAX", 40), patch.object(roster_module, "ROSTER_PENDING_MAX", 10):
+        roster = roster_of([genesis(), *joined("ada", "bob"), *joined("ada", "eve")])
+        for kind, number in floods:
+            signer = "eve" if kind != "unknown" else f"nobody {number}"
+            one = invite(signer, f"flood {number}")
+            signed = Signed(one.signed.body, b"forged") if kind == "forged" else one.signed
+            roster.add(one.op, signed)
+            roster.put_record(*record(f"stranger {number}", number, "x"))
+        assert len(roster.ops()) <= 40 + 10 * 4
+        assert len(roster._claims) <= MEMBERS_MAX
+        removal = remove("bob", "eve")
+        assert roster.add(removal.op, removal.signed)
+        assert node("eve") not in roster.members()
+        assert sum(len(part.ops) for part in roster.all_parts(400)) == len(roster.ops())

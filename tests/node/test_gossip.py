@@ -10,6 +10,7 @@ from node_rooms import LINKED, WITHIN_S, Rooms, Tube, attending, author_of, node
 
 from meerkat.model.dot import Author
 from meerkat.model.frame import Heads, LinkFrame
+from meerkat.model.limits import SUMMARY_AUTHORS_AHEAD_MAX
 from meerkat.model.member import NodeState, Summary
 from meerkat.node import gossip as gossip_room
 from meerkat.node.gossip import Gossip, Hearer
@@ -313,3 +314,21 @@ def test_who_hears_it_directly_is_not_told_again(tmp_path: Path, monkeypatch: py
             assert await heads(ben) == {YAN: 3}
 
     asyncio.run(scene())
+
+
+def test_progress_that_names_authors_without_end_is_not_kept(tmp_path: Path) -> None:
+    """What a member says of each node may name the authors known here and some more, or memory would be the liar's. It
+    is told again, so that what was dropped too early comes once those authors are known."""
+
+    async def play() -> None:
+        async with Rooms(tmp_path) as rooms:
+            ada = Talker(rooms)
+            flood = {Author(node_id("bob"), epoch): 1 for epoch in range(SUMMARY_AUTHORS_AHEAD_MAX + 1)}
+            for part in ("context", "complete"):
+                ada.gossip.heard_summary(node_id("bob"), replace(summary("bob", 1), **{part: flood}))
+            assert ada.gossip.latest == {}
+            flood.popitem()
+            ada.gossip.heard_summary(node_id("bob"), replace(summary("bob", 2), context=flood, complete=flood))
+            assert ada.gossip.latest[node_id("bob")].counter == 2
+
+    asyncio.run(play())

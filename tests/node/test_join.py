@@ -15,7 +15,7 @@ from meerkat.model.frame import JoinAnswer, JoinAsk, LinkLost
 from meerkat.model.path import MARKER
 from meerkat.model.version import Content, Entry, Version
 from meerkat.node import join as join_room
-from meerkat.node.join import make_plan, parse_code
+from meerkat.node.join import Sponsor, make_plan, parse_code
 from meerkat.wire import joining
 from meerkat.wire.client import DialFailed
 from meerkat.wire.identity import Identity, fingerprint_of
@@ -256,7 +256,9 @@ def test_a_refused_bearer_learns_nothing_of_the_pool(tmp_path: Path) -> None:
             async def answers() -> list[JoinAnswer]:
                 known = ada.node.registry.invite_of(fingerprint_of(invite.secret.certificate))
                 assert known is not None
-                return [each async for each in ada.node._admit(ask, known)]
+                return [
+                    each async for each in Sponsor(ada.node.registry, ada.node.books, ada.node.puller).admit(ask, known)
+                ]
 
             assert [each.path for answer in await answers() for each in answer.entries] == ["secret plans"]
             await ada.ask("invite_revoke", id=state["id"])

@@ -1,18 +1,32 @@
 """Links between members: one for each pair, made again when lost, refused to whoever does not belong."""
 
 import asyncio
+import random
 import socket
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from node_pool import pool
-from node_rooms import eventually, until
+from node_rooms import WITHIN_S, eventually, until
 from spoken_links import dialled, farewell, greeted, hello, member_that_is_off
 
 from meerkat.core.overlay import Overlay
-from meerkat.model.frame import PROTOCOL_VERSION_MAX, Heads, LinkFrame, LinkLost
+from meerkat.model.frame import (
+    PROTOCOL_VERSION_MAX,
+    AskEntries,
+    Heads,
+    LinkFrame,
+    LinkLost,
+    Piece,
+    PieceAsk,
+    Ping,
+)
+from meerkat.model.path import RelPath
 from meerkat.wire.client import DialFailed
+from meerkat.wire.connection import STREAMS, WireConnection
+from meerkat.wire.pipe import GrpcPipe, Stream
 
 
 def test_each_pair_has_one_link(tmp_path: Path) -> None:
@@ -40,7 +54,8 @@ def test_each_pair_has_one_link(tmp_path: Path) -> None:
             assert {rows[name]["link"] for name in ("bob", "cy")} <= {"dialled", "accepted"}
             for one in nodes.nodes:
                 for other in one.linked():
-                    await until("its other end has answered", lambda one=one, other=other: one.node.peers.rtt_ms(other))  # type: ignore[misc]
+                    vigil = one.node.peers.vigil
+                    await until("it has answered", lambda vigil=vigil, other=other: vigil.rtt_ms(other))  # type: ignore[misc]
 
     asyncio.run(play())
 
@@ -219,6 +234,77 @@ def test_a_removed_member_is_cut_off(tmp_path: Path) -> None:
             assert failed.value.code == "not_member"
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["it reads", "it does not read"])
+def test_a_removed_members_open_streams_end(tmp_path: Path, reads: bool) -> None:
+    """In the midst of being served on all three: nothing more is given, and all three end, also where the member has
+    stopped reading what it is told (its pings wait to be answered, so the reason cannot even be sent)."""
+
+    async def play() -> None:
+        async with pool(tmp_path) as nodes:
+            ada = await nodes.found("ada")
+            ada.put("big", random.Random(1).randbytes(8 << 20))
+            await ada.ask("scan")
+            bob = await member_that_is_off(nodes, ada)
+            connection = await greeted(ada, bob, hello(ada, bob.node))
+            await until("linked", lambda: bob.node in ada.linked())
+            if reads:
+                heard = [asyncio.ensure_future(drained(pipe)) for pipe in pipes_of(connection)]
+            else:
+                link = ada.node.peers.linked()[bob.node].connection
+                assert isinstance(link, WireConnection)
+                link.link._stream = Stuck(link.link._stream)
+                flood = asyncio.ensure_future(pings(connection))
+                await until("answers wait", lambda: not link.link._has_room(1))
+            await connection.index.send(AskEntries(1, {}, {}, full=True))
+            (version,) = (await ada.node.books.read(lambda view: view.siblings(RelPath("big")))).values()
+            asks = [PieceAsk(number, (Piece(version.recipe, 0, 1 << 16, recipe=True),)) for number in range(64)]
+            for ask in asks:
+                await connection.carry.send(ask)
+            await ada.ask("nodes_remove", node="bob")
+            served = ada.node.peers.traffic[0]
+            async with asyncio.timeout(WITHIN_S):
+                await asyncio.gather(*(pipe.ended() for pipe in pipes_of(connection)))
+            await until("gone", lambda: bob.node not in ada.linked())
+            assert ada.node.peers.traffic[0] - served < 1 << 20
+            if reads:
+                await asyncio.gather(*heard)
+            else:
+                await asyncio.gather(flood, return_exceptions=True)
+
+    asyncio.run(play())
+
+
+def pipes_of(connection: WireConnection) -> list[GrpcPipe[Any]]:
+    return [connection.pipe(name) for name in STREAMS]
+
+
+class Stuck:
+    """A stream whose other end takes nothing any more."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    async def read(self) -> object:
+        return await self._stream.read()
+
+    async def write(self, _: bytes) -> None:
+        await asyncio.Event().wait()
+
+
+async def drained(pipe: GrpcPipe[Any]) -> None:
+    """Take what comes until the stream ends."""
+    try:
+        async for _ in pipe.frames():
+            pass
+    except LinkLost:
+        pass
+
+
+async def pings(connection: WireConnection) -> None:
+    for number in range(1 << 20):
+        await connection.link.send(Ping(number))
 
 
 def test_a_stopping_node_says_goodbye(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 from wire_pool import Pool
@@ -21,7 +21,7 @@ async def _nothing(connection: object) -> None:
     pass
 
 
-async def _nobody(ask: JoinAsk, invite: InviteState) -> AsyncIterator[JoinAnswer]:
+async def _nobody(ask: JoinAsk, invite: InviteState) -> AsyncGenerator[JoinAnswer, None]:
     return
     yield
 

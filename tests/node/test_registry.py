@@ -37,7 +37,7 @@ class Founder:
     async def ask(self, invite: InviteState, admission: Signed | None, newcomer: Identity) -> list[JoinAnswer]:
         """What a newcomer that showed the invite's certificate is answered."""
         record = rosterops.make_record(newcomer, 1, "newcomer", [])
-        ask = JoinAsk(b"n" * 16, newcomer.certificate, admission, record if admission is not None else None)
+        ask = JoinAsk(b"n" * 16, newcomer.certificate, b"", admission, record if admission is not None else None)
         return [answer async for answer in self.registry.admit(ask, invite, 3, 99)]
 
     async def admit(self, code: InviteCode, invite: InviteState, newcomer: Identity) -> list[JoinAnswer]:
@@ -278,12 +278,14 @@ def test_a_removed_member_is_out(tmp_path: Path) -> None:
         await founder.registry.remove(newcomer.node, "lost")
         assert founder.registry.member_of(newcomer.fingerprint) is None
         assert newcomer.certificate not in founder.registry.certificates()[1]
-        assert not founder.registry.removed_myself
+        assert not founder.registry.is_out
         theirs = Registry(founder.folder, newcomer, code.pool)
         await theirs.load()
-        assert theirs.removed_myself
-        answers = await founder.admit(code, invite, newcomer)
-        assert answers[0].refused, "the invite does not bring it back"
+        assert theirs.is_out
+        for again in (await founder.ask(invite, None, newcomer), await founder.admit(code, invite, newcomer)):
+            assert refused(again) == "removed", "the invite does not bring it back, nor tell it anything"
+        fault = theirs.why_out(tmp_path)
+        assert (fault.code, fault.exit_code) == ("not_member", Exit.NOT_ALLOWED)
 
     run(tmp_path, scene)
 
@@ -332,3 +334,86 @@ def test_what_was_said_in_a_nodes_name_is_put_right(tmp_path: Path, monkeypatch:
         keeping.cancel()
 
     run(tmp_path / "roster", scene)
+
+
+def test_known_operations_are_not_judged_again(tmp_path: Path) -> None:
+    """A roster that is handed over at each link costs its hashes; what is new or false costs a signature's check."""
+
+    async def scene(founder: Founder) -> None:
+        code, invite = await founder.invite(uses=9)
+        for _ in range(4):
+            await founder.admit(code, invite, Identity.create())
+        ops = tuple(op for part in founder.registry.all_parts(1 << 20) for op in part.ops)
+        assert await founder.registry.take_in(RosterPart(ops=ops)) == 0
+        false = Signed(admission(code, invite, Identity.create()).body, b"forged")
+        assert await founder.registry.take_in(RosterPart(ops=(*ops, false))) == 1
+        assert len(founder.registry.members()) == 5
+
+    run(tmp_path, scene)
+
+
+def test_a_member_that_makes_work_without_end_is_heard_more_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forged operations by the hundred keep its own link waiting, and nobody else's."""
+    monkeypatch.setattr(registry_room, "ROSTER_JUDGED_BURST", 20.0)
+    monkeypatch.setattr(registry_room, "ROSTER_JUDGED_PER_S", 0.1)
+
+    async def scene(founder: Founder) -> None:
+        code, invite = await founder.invite(uses=9)
+        liar, honest = Identity.create(), Identity.create()
+        for each in (liar, honest):
+            await founder.admit(code, invite, each)
+        forged = tuple(Signed(admission(code, invite, liar, f"x{number}").body, b"forged") for number in range(40))
+        slow = asyncio.ensure_future(founder.registry.hear(RosterPart(ops=forged), liar.node))
+        await founder.registry.hear(RosterPart(ops=forged[:10]), honest.node)
+        await asyncio.sleep(0)
+        assert not slow.done()
+        slow.cancel()
+        assert len(founder.registry.members()) == 3
+
+    run(tmp_path, scene)
+
+
+def test_invites_that_are_over_leave_the_roots_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest can still be told why; all of them, over years, would make each handshake after a change slow."""
+    monkeypatch.setattr(registry_room, "INVITES_OVER_TOLD_MAX", 2)
+
+    async def scene(founder: Founder) -> None:
+        certificates = []
+        for number in range(5):
+            now = 1_000_000 + number
+            monkeypatch.setattr(registry_room, "wall_clock", lambda now=now: now)
+            code, state = await founder.invite()
+            await founder.registry.revoke(state.id.hex())
+            certificates.append(code.secret.certificate)
+        code, _ = await founder.invite()
+        roots = founder.registry.certificates()[1]
+        assert [one in roots for one in certificates] == [False, False, False, True, True]
+        assert code.secret.certificate in roots
+
+    run(tmp_path, scene)
+
+
+def test_a_node_that_is_one_too_many_knows_it(tmp_path: Path) -> None:
+    """Two nodes with one invite, taken in elsewhere: the one that does not stay reads so in its own roster, and why."""
+
+    async def scene(founder: Founder) -> None:
+        code, invite = await founder.invite()
+        pair = [Identity.create(), Identity.create()]
+        for each in pair:
+            await founder.registry.take_in(RosterPart(ops=(admission(code, invite, each, each.node[:8]),)))
+        out = []
+        for each in pair:
+            theirs = Registry(founder.folder, each, code.pool)
+            await theirs.load()
+            if theirs.is_out:
+                out.append(theirs.why_out(tmp_path))
+        (fault,) = out
+        assert fault.code == "not_member"
+        assert "same invite" in fault.message
+        assert "founder" in fault.cause
+        state = next(each for each in founder.registry.invites() if each.id == invite.id)
+        assert registry_room.is_overused(state, founder.registry.suspended().values())
+
+    run(tmp_path, scene)

@@ -4,6 +4,7 @@ import asyncio
 
 import psutil
 import pytest
+from node_rooms import until
 from wire_pool import Pool, linked
 
 from meerkat.model.frame import (
@@ -85,6 +86,28 @@ def test_nonsense_on_one_stream_ends_all(stream: str) -> None:
             await pipe._stream.write(b"\xff\xff\xff")
             assert "nonsense" in await accepted.ended()
             assert accepted.pipe(stream).fault is not None
+            await dialled.ended()
+
+    asyncio.run(run())
+
+
+def test_who_is_hushed_gives_nothing_more() -> None:
+    """What waits on index and bulk is dropped, nothing more is sent there nor heard; a farewell still arrives."""
+
+    async def run() -> None:
+        async with linked(Pool()) as (dialled, accepted):
+            bulk = asyncio.ensure_future(_pour(accepted))
+            await until("bulk waits", lambda: len(accepted.carry._out) > 0)
+            accepted.hush()
+            with pytest.raises(LinkLost):
+                await bulk
+            with pytest.raises(LinkLost):
+                await accepted.index.send(Refused(1, "busy"))
+            await dialled.index.send(Refused(1, "busy"))
+            await accepted.link.send(Bye("refused", "you are out"))
+            await accepted.close()
+            assert await anext(dialled.link.frames()) == Bye("refused", "you are out")
+            assert accepted.index._in.empty() or await accepted.index._in.get() is None
             await dialled.ended()
 
     asyncio.run(run())

@@ -115,6 +115,7 @@ asks = st.builds(
     JoinAsk,
     st.binary(min_size=32, max_size=32),
     st.just(CERTIFICATE),
+    st.binary(max_size=80),
     st.none() | signed,
     st.none() | signed,
     st.booleans(),
@@ -194,9 +195,10 @@ def test_frames_that_no_honest_peer_sends(frame: pb.Frame) -> None:
     [
         pb.JoinRequest(nonce=bytes(31), certificate=CERTIFICATE),
         pb.JoinRequest(nonce=bytes(32), certificate=b"rubbish"),
+        pb.JoinRequest(nonce=bytes(32), certificate=CERTIFICATE, claim=bytes(81)),
         pb.JoinRequest(nonce=bytes(32), certificate=CERTIFICATE, admission=pb.SignedOp(body=bytes(5000))),
     ],
-    ids=["nonce", "certificate", "admission"],
+    ids=["nonce", "certificate", "claim", "admission"],
 )
 def test_newcomers_that_are_none(ask: pb.JoinRequest) -> None:
     """A call without a nonce, or with a certificate that no node would have, is refused."""

@@ -15,7 +15,7 @@ from wire_pool import TIMEOUT_S, Pool, serving
 
 from meerkat.wire.connection import LINK_KEY
 from meerkat.wire.gate import ACCESS, Caller, Context, Doorkeeper, Requests, Roots
-from meerkat.wire.identity import Identity, key_pem_of, pem_of
+from meerkat.wire.identity import Identity, key_pem_of, node_of, pem_of
 from meerkat.wire.transport import CHANNEL_OPTIONS, SERVER_OPTIONS
 from meerkat.wire.v1 import pool_pb2
 
@@ -68,6 +68,9 @@ def shown_by(pool: Pool, kind: str) -> Shown:
             pool.remove(identity)
         case "leaf":
             return leaf_of(pool.member())
+        case "leaf of an invite":
+            secret = pool.invite()
+            return leaf_of(Identity(secret.key, secret.certificate, b"", node_of(secret.certificate)))
         case "invite":
             secret = pool.invite()
             return Shown(secret.key_pem, secret.certificate_pem)
@@ -136,11 +139,26 @@ def test_outsiders_do_not_get_past_tls(kind: str) -> None:
     assert set(codes(kind).values()) == {NO_TLS}
 
 
-def test_a_certificate_signed_by_a_member_opens_nothing() -> None:
+@pytest.mark.parametrize("kind", ["leaf", "leaf of an invite"])
+def test_a_certificate_signed_by_one_that_is_known_opens_nothing(kind: str) -> None:
     """TLS lets such a leaf pass, so the fingerprint has to stop it: on every method, listed or not."""
-    found = codes("leaf")
+    found = codes(kind)
     assert {found[method] for method in METHODS} == {UNKNOWN}
     assert found[NOT_LISTED] is DENIED
+
+
+def test_whoever_may_not_call_is_not_waited_for() -> None:
+    """A caller that never sends its request is refused all the same: it must not hold a place that members need."""
+
+    async def run() -> None:
+        pool = Pool()
+        shown = leaf_of(pool.member())
+        async with serving(pool) as served, channel_to(pool, served.address, shown) as channel:
+            for method in METHODS:
+                call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(method)(timeout=TIMEOUT_S)
+                assert await call.code() is UNKNOWN
+
+    asyncio.run(run())
 
 
 def test_a_removed_member_is_out_on_its_open_connection() -> None:

@@ -1,13 +1,13 @@
 """Joining by invite, and everybody who would like to be the pool."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import pytest
 from wire_pool import TIMEOUT_S, Pool, serving
 
 from meerkat.core.roster import InviteState, Roster
-from meerkat.model.frame import JoinAnswer, JoinAsk, RosterPart
+from meerkat.model.frame import JoinAnswer, JoinAsk, RosterPart, Signed
 from meerkat.model.limits import ROSTER_PART_BYTES_MAX
 from meerkat.wire.client import DialFailed
 from meerkat.wire.identity import Identity, verify
@@ -116,7 +116,7 @@ class Impostor(Pool):
     def certificates(self) -> tuple[int, list[bytes]]:
         return 1, [self._guess.certificate]
 
-    async def on_join(self, ask: JoinAsk, invite: InviteState) -> AsyncIterator[JoinAnswer]:
+    async def on_join(self, ask: JoinAsk, invite: InviteState) -> AsyncGenerator[JoinAnswer, None]:
         self.asks.append(ask)
         yield JoinAnswer(pool=self.id)
 
@@ -147,7 +147,7 @@ def test_another_pool_is_not_joined_by_mistake() -> None:
 class Breaking(Pool):
     """A sponsor that dies before the roster is out."""
 
-    async def on_join(self, ask: JoinAsk, invite: InviteState) -> AsyncIterator[JoinAnswer]:
+    async def on_join(self, ask: JoinAsk, invite: InviteState) -> AsyncGenerator[JoinAnswer, None]:
         if ask.admission is None:
             yield JoinAnswer(pool=self.id)
         else:
@@ -158,7 +158,34 @@ class Breaking(Pool):
 def test_a_roster_that_broke_off_is_not_a_roster() -> None:
     """A sponsor that ends before the last part leaves the newcomer where it was: it can try again elsewhere."""
     pool = Breaking()
-    assert refusal(pool, InviteCode(pool.id, pool.invite(), ()), Identity.create()) == "bad_answer"
+    assert refusal(pool, InviteCode(pool.id, pool.invite(), ()), Identity.create()) == "bad_roster"
+
+
+class Lying(Pool):
+    """A member that knows the invite, and hands over what is no roster of the newcomer's."""
+
+    def __init__(self, lie: RosterPart) -> None:
+        super().__init__()
+        self.lie = lie
+
+    async def on_join(self, ask: JoinAsk, invite: InviteState) -> AsyncGenerator[JoinAnswer, None]:
+        if ask.admission is None:
+            yield JoinAnswer(pool=self.id)
+            return
+        [part] = self.roster.all_parts(ROSTER_PART_BYTES_MAX)
+        genesis = part.ops[:1]
+        yield JoinAnswer(roster=RosterPart((*genesis, *self.lie.ops), self.lie.records, last=True))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [RosterPart(), RosterPart(ops=(Signed(b"rubbish", b"r"),)), RosterPart(records=(Signed(b"rubbish", b"r"),))],
+    ids=["nobody's invite", "no operation", "no record"],
+)
+def test_a_roster_that_does_not_hold_the_newcomer_is_refused(lie: RosterPart) -> None:
+    """Nothing is written down that would not make this node a member, and nothing that cannot be read."""
+    pool = Lying(lie)
+    assert refusal(pool, InviteCode(pool.id, pool.invite(), ()), Identity.create()) == "bad_roster"
 
 
 def test_nobody_there_is_not_a_refusal() -> None:

@@ -2,17 +2,24 @@
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator
 
 import grpc
 import grpc.aio
 import pytest
+from node_rooms import until
 from wire_pool import TIMEOUT_S, Pool, linked, serving
 
-from meerkat.model.frame import Bye, LinkLost, Ping
+from meerkat.core.roster import InviteState
+from meerkat.model.frame import Bye, JoinAnswer, JoinAsk, LinkLost, Ping
+from meerkat.wire import porch as porch_module
 from meerkat.wire import server as server_module
-from meerkat.wire.client import dial, secure_channel
+from meerkat.wire.client import DialFailed, dial, secure_channel
 from meerkat.wire.connection import LINK_KEY, SERVICE, WireConnection
+from meerkat.wire.convert import NONCE_BYTES, decode_join_answer, encode_join_ask
 from meerkat.wire.identity import Identity
+from meerkat.wire.invite import InviteCode, InviteSecret, join_claim
+from meerkat.wire.joining import JoinRefused, join
 from meerkat.wire.server import ListenFault, PortInUse, Server
 
 LINK_ID = "0123456789abcdef" * 2
@@ -206,5 +213,165 @@ def test_one_member_cannot_take_all_the_room(monkeypatch: pytest.MonkeyPatch) ->
                 await connection.close()
                 for call in calls:
                     call.cancel()
+
+    asyncio.run(run())
+
+
+def bearer_of(pool: Pool, address: str, secret: InviteSecret) -> grpc.aio.Channel:
+    """A channel on which an invite's bearer says what it wants."""
+    return secure_channel(address, pool.founder.certificate, pool.founder.node, secret.key_pem, secret.certificate_pem)
+
+
+def request_of(pool: Pool, secret: InviteSecret, newcomer: Identity, signer: Identity) -> bytes:
+    """A newcomer's first call, its claim signed by `signer`."""
+    nonce = b"n" * NONCE_BYTES
+    claim = join_claim(
+        nonce=nonce, invite=secret.certificate, sponsor=pool.founder.certificate, newcomer=newcomer.certificate
+    )
+    return encode_join_ask(JoinAsk(nonce, newcomer.certificate, signer.sign(claim)))
+
+
+def test_a_newcomer_has_to_show_that_its_certificate_is_its_own() -> None:
+    """The certificate of whoever an invite has admitted is no secret; the bearer of the code learns nothing by it."""
+
+    async def run() -> None:
+        pool = Pool()
+        secret, admitted, thief = pool.invite(), Identity.create(), Identity.create()
+        async with serving(pool) as served, bearer_of(pool, served.address, secret) as channel:
+            method: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(f"/{SERVICE}/Join")
+            call = method(request_of(pool, secret, admitted, thief), timeout=TIMEOUT_S)
+            assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert pool.asks == []
+            call = method(request_of(pool, secret, admitted, admitted), timeout=TIMEOUT_S)
+            data = await call.read()
+            assert isinstance(data, bytes)
+            assert decode_join_answer(data).proof
+
+    asyncio.run(run())
+
+
+def test_a_newcomer_that_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a call and never asks has its place for a while only."""
+    monkeypatch.setattr(server_module, "JOIN_ASK_S", 0.1)
+
+    async def run() -> None:
+        pool = Pool()
+        secret = pool.invite()
+        async with serving(pool) as served, bearer_of(pool, served.address, secret) as channel:
+            call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(f"/{SERVICE}/Join")(timeout=TIMEOUT_S)
+            assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+    asyncio.run(run())
+
+
+class Endless(Pool):
+    """A sponsor with a lot to say."""
+
+    async def on_join(self, ask: JoinAsk, invite: InviteState) -> AsyncGenerator[JoinAnswer, None]:
+        while True:
+            yield JoinAnswer(pool=self.id, reason="x" * 1000)
+
+
+def test_a_newcomer_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its place, and the snapshot of the index that it may be reading, are not held for ever."""
+    monkeypatch.setattr(server_module, "JOIN_STALL_S", 0.1)
+
+    async def run() -> None:
+        pool = Endless()
+        secret, newcomer = pool.invite(), Identity.create()
+        async with serving(pool) as served, bearer_of(pool, served.address, secret) as channel:
+            method: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(f"/{SERVICE}/Join")
+            call = method(request_of(pool, secret, newcomer, newcomer), timeout=TIMEOUT_S)
+            await call.wait_for_connection()
+            await until("it is being answered", lambda: served.server._porch._here.total() == 1)
+            await until("its place is free", lambda: served.server._porch._here.total() == 0)
+            call.cancel()
+
+    asyncio.run(run())
+
+
+def test_newcomers_leave_room_for_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bearers of an invite by the dozen, who ask for nothing, keep no member out; the next bearer is told to wait."""
+    monkeypatch.setattr(porch_module, "JOINS_PER_INVITE_MAX", 4)
+    monkeypatch.setattr(server_module, "RPCS_MAX", 8)
+
+    async def run() -> None:
+        pool = Pool()
+        secret, member = pool.invite(uses=9), pool.member()
+        async with serving(pool) as served, bearer_of(pool, served.address, secret) as channel:
+            calls: list[grpc.aio.StreamStreamCall[bytes, bytes]] = [
+                channel.stream_stream(f"/{SERVICE}/Join")(timeout=TIMEOUT_S) for _ in range(20)
+            ]
+            ends = [asyncio.ensure_future(each.code()) for each in calls]
+            await until("the others are refused", lambda: sum(each.done() for each in ends) == 16)
+            assert {each.result() for each in ends if each.done()} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+            with pytest.raises(JoinRefused) as refused:
+                await join(
+                    served.address, InviteCode(pool.id, secret, ()), Identity.create(), "newcomer", [], TIMEOUT_S
+                )
+            assert refused.value.code == "busy"
+            connection = await dial(served.address, pool.as_member(pool.founder), member, TIMEOUT_S)
+            await connection.close()
+            for each in calls:
+                each.cancel()
+            await asyncio.gather(*ends, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever connects and says nothing takes a bounded number of file handles; the next connection is closed."""
+    monkeypatch.setattr(server_module, "connections_max", lambda: 5)
+
+    async def run() -> None:
+        pool = Pool()
+        async with serving(pool) as served:
+            host, _, port = served.address.rpartition(":")
+            ends = [await asyncio.open_connection(host, int(port)) for _ in range(12)]
+            reads = [asyncio.ensure_future(reader.read(1)) for reader, _ in ends]
+            await until("the others are closed", lambda: sum(read.done() for read in reads) >= 7)
+            assert sum(read.done() for read in reads) == 7
+            for read, (_, writer) in zip(reads, ends, strict=True):
+                read.cancel()
+                writer.transport.abort()
+            await asyncio.gather(*reads, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_a_message_that_swells_up_is_refused() -> None:
+    """gRPC inflates what is marked as compressed: a small message must not become a large one in here."""
+
+    async def run() -> None:
+        pool = Pool()
+        secret = pool.invite()
+        options = [("grpc.max_send_message_length", -1), ("grpc.ssl_target_name_override", pool.founder.node)]
+        credentials = grpc.ssl_channel_credentials(pool.founder.certificate_pem, secret.key_pem, secret.certificate_pem)
+        async with serving(pool) as served:
+            async with grpc.aio.secure_channel(served.address, credentials, options=options) as channel:
+                method: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(f"/{SERVICE}/Join")
+                call = method(bytes(64 << 20), timeout=TIMEOUT_S, compression=grpc.Compression.Gzip)
+                assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert "larger than max" in str(await call.details())
+
+    asyncio.run(run())
+
+
+def test_one_member_cannot_open_links_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linking and hanging up again and again costs the other side handshakes and greetings: after a burst that member
+    has to wait, and nobody else."""
+    monkeypatch.setattr(server_module, "LINK_OPENS_BURST", 3.0)
+    monkeypatch.setattr(server_module, "LINK_OPENS_PER_S", 1e-6)
+
+    async def run() -> None:
+        pool = Pool()
+        restless, other = pool.member("restless"), pool.member("other")
+        founder = pool.as_member(pool.founder)
+        async with serving(pool) as served:
+            for _ in range(3):
+                await (await dial(served.address, founder, restless, TIMEOUT_S)).close()
+            with pytest.raises(DialFailed, match="without end"):
+                await dial(served.address, founder, restless, TIMEOUT_S)
+            await (await dial(served.address, founder, other, TIMEOUT_S)).close()
 
     asyncio.run(run())

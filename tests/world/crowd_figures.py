@@ -224,7 +224,7 @@ def joined(crowd: Crowd, newcomers: int = 32) -> Figure:
         await asyncio.sleep(2 * crowd.net.delay_s())  # two calls, each a round trip, and a handshake before
         sponsor = crowd.dice.choice(crowd.residents[: crowd.count])
         invite = sponsor.registry.invites()[0]
-        ask = JoinAsk(b"", one.identity.certificate, crowd.admission(one), crowd.record(one))
+        ask = JoinAsk(b"", one.identity.certificate, b"", crowd.admission(one), crowd.record(one))
         ops: list[Signed] = []
         records: list[Signed] = []
         async for answer in sponsor.registry.admit(ask, invite, 0, 0):

@@ -40,14 +40,15 @@ class SimulatedPipe(Generic[Frame]):
         self._last_at = 0.0
         self._changed = asyncio.Event()
         self.why: str | None = None
+        self.hushed = False
         self.frames_sent = 0
 
     async def send(self, frame: Frame) -> None:
         while self.why is None and self._flying + len(self.other._in) >= PIPE_OUT_FRAMES_MAX:
             self._changed.clear()
             await self._changed.wait()
-        if self.why is not None:
-            raise LinkLost(self.why)
+        if self.why is not None or self.hushed:
+            raise LinkLost(self.why or "closed here")
         self._flying += 1
         self.frames_sent += 1
         self._net.passing(self._here, self._there, frame)
@@ -73,7 +74,7 @@ class SimulatedPipe(Generic[Frame]):
 
     def _land(self, frame: Frame) -> None:
         self._flying -= 1
-        if self.other.why is None:
+        if self.other.why is None and not self.other.hushed:
             self.other._in.append(frame)
             self.other._changed.set()
         self._changed.set()
@@ -132,6 +133,10 @@ class SimulatedConnection:
     @property
     def ended(self) -> bool:
         return all(pipe.why is not None for pipe in self.pipes)
+
+    def hush(self) -> None:
+        for pipe in (self.index, self.carry):
+            pipe.hushed = True
 
     async def close(self) -> None:
         if not self.ended:

@@ -7,6 +7,7 @@ socket like any other client, from a thread of its own.
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from meerkat.cli.plan import ask_yes, can_ask, holds_files, needs_merge, plan_li
 from meerkat.cli.show import homely, neutral, print_json, say, typed
 from meerkat.model.config import Settings
 from meerkat.model.fault import Exit, Fault
+from meerkat.model.limits import OPEN_FILES_WANTED
 from meerkat.model.path import MARKER
 
 Plan = dict[str, Any]
@@ -132,7 +134,17 @@ def run_foreground(settings: Settings, face: Face, run_node: RunNode | None = No
     Raises:
         Fault: what the engine found wrong, `needs_merge` (8), or `declined` (1).
     """
+    raise_open_files()
     return asyncio.run(_run(settings, face, run_node or _engine()))
+
+
+def raise_open_files() -> None:
+    """Let this process have as many files open as it may: links, strangers at the port and the folder's work share
+    them. (A program that runs a node inside itself is left as it is.)"""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES_WANTED if hard == resource.RLIM_INFINITY else min(OPEN_FILES_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _engine() -> RunNode:

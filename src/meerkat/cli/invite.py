@@ -64,9 +64,20 @@ def list_invites(folder: str | None, as_json: bool) -> None:
     elif not shown:
         say("No open invites. Make one: meerkat invite")
     else:
-        rows = [[neutral(str(one["id"])), terms(one)] for one in shown]
+        rows = [[neutral(str(one["id"])), standing(one)] for one in shown]
         for line in table(rows, indent=""):
             say(line)
+
+
+def standing(one: dict[str, Any]) -> str:
+    """What can be done with an invite, or what was done that should not have been."""
+    used, uses = int(one.get("used", 0)), int(one.get("uses", 1))
+    if kept_out := one.get("suspended", []):
+        names = neutral(", ".join(map(str, kept_out)))
+        return f"used by {used + len(kept_out)} nodes, was for {uses}: {names} is kept out. Is the code in other hands?"
+    if used > uses:
+        return f"used by {used} nodes, was for {uses}. Look at them: meerkat nodes"
+    return terms(one)
 
 
 @command("revoke")

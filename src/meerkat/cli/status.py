@@ -66,6 +66,14 @@ def _needs(shown: dict[str, Any]) -> list[str]:
         lines.append(f"  {count(conflicts, 'conflict')}: both versions are kept. See: meerkat conflicts")
     if held:
         lines.append(f"  {count(held, 'deletion')} held back until a person agrees")
+    if refusing := shown.get("refused_by", []):
+        lines.append(
+            "  "
+            + neutral(
+                f"{', '.join(refusing)} had this node for a member and refused it now: it was taken off the pool."
+            )
+        )
+        lines.append("  To come back: move .meerkat away and join with a new invite. The files stay")
     problems = shown.get("problems", [])
     names = {node["node"]: node["name"] for node in shown.get("nodes", [])}
     for problem in problems[:PROBLEMS_PRINTED_MAX]:

@@ -3,9 +3,11 @@
 Invariant: the answer is a function of the set: operations are read in the order of their ids, never of their coming.
 
 1. The genesis makes its founder a member. An invite counts when one who ever was a member signed it; an admission
-   counts when its invite counts, for the first `uses` nodes by operation id. That is a least fixed point, so it has no
-   order. Being removed does not undo what was signed before: an admission carries no time, and half a pool would vanish
-   with whoever had invited it. The invites of a removed member admit nobody *new*: they show as revoked.
+   counts when its invite counts. Where an invite for a single use has admitted several (on both sides of a partition,
+   or its code was passed on), the one of the lowest operation id stays and the others are suspended; one for several
+   uses may overshoot, since whoever made it meant a crowd, and people are told. That is a least fixed point, so it has
+   no order. Being removed does not undo what was signed before: an admission carries no time, and half a pool would
+   vanish with whoever had invited it. The invites of a removed member admit nobody *new*: they show as revoked.
 2. A node that gave itself a new key is followed by the new one.
 3. Removals: all count, save those that members aim at each other in a ring; there the most senior of the ring (the
    founder, then the shortest chain of invites, then the lowest operation id) cannot be removed by the others.
@@ -25,7 +27,7 @@ class InviteState:
 
     Attributes:
         id: of its operation.
-        used: nodes that it has admitted, the since removed included.
+        used: nodes that it has admitted, the since removed included; may exceed `uses`, see above.
         not_after, made_at: seconds since 1970 by the inviter's clock; whoever admits compares, the roster does not.
         revoked: by a revocation, or because its signer was removed.
     """
@@ -43,6 +45,21 @@ class InviteState:
     admitted: frozenset[NodeId] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """A node that is no member, because the invite that it shows was for somebody else alone: somebody has passed the
+    code on, or it was used on both sides of a partition.
+
+    Attributes:
+        name: under which it joined.
+        invite: operation id of that invite; `signer_name` made it.
+    """
+
+    name: str
+    invite: bytes
+    signer_name: str
+
+
 @dataclass(slots=True)
 class _Member:
     """A node while the set is read. `rank` orders by seniority, lowest first."""
@@ -58,14 +75,13 @@ class Membership:
 
     Attributes:
         removed: nodes that were taken off, or have gone over to a new key.
-        suspended: nodes that an invite would have admitted beyond its uses: somebody has passed the code on.
         invites: by the fingerprint of their certificate; used up and revoked ones too.
         by_fingerprint: present members by the fingerprint of each certificate that they may show.
     """
 
     members: dict[NodeId, Member]
     removed: frozenset[NodeId]
-    suspended: frozenset[NodeId]
+    suspended: dict[NodeId, Suspended]
     invites: dict[bytes, InviteState]
     by_fingerprint: dict[bytes, NodeId]
 
@@ -89,7 +105,7 @@ class _Reading:
         self._shown: dict[bytes, Shown] = {}
         self._invites: dict[bytes, InviteOp] = {}
         self._admitted: dict[bytes, list[NodeId]] = {}
-        self._surplus: set[NodeId] = set()
+        self._surplus: dict[NodeId, Suspended] = {}
         self._heirs: dict[NodeId, NodeId] = {}
         self._own_right: set[NodeId] = set()  # members not only as somebody's new key
         for op in ordered:
@@ -126,8 +142,8 @@ class _Reading:
         for add in self._adds.get(invite.id, ()):
             node = add.shown.node
             if node not in admitted:
-                if len(admitted) >= invite.uses:
-                    self._surplus.add(node)
+                if admitted and invite.uses == 1:
+                    self._surplus.setdefault(node, Suspended(add.name, invite.id, invite.signer_name))
                     continue
                 admitted.append(node)
             self._own_right.add(node)
@@ -171,7 +187,7 @@ class _Reading:
         return Membership(
             members=members,
             removed=removed,
-            suspended=frozenset(self._surplus - self._ever.keys()),
+            suspended={node: one for node, one in sorted(self._surplus.items()) if node not in self._ever},
             invites=invites,
             by_fingerprint={
                 fingerprint: shown.node for fingerprint, shown in self._shown.items() if shown.node in members

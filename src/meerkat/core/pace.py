@@ -1,6 +1,7 @@
 """How long to wait before more is taken from somebody: a bucket that fills at a steady rate and spills over at `burst`.
 
-Whoever says more than anybody has to say is read more slowly, and held back by flow control; nothing is dropped.
+Whoever says more than anybody has to say is read more slowly, and held back by flow control; nothing is dropped. What
+cannot be held back (a stranger's call, which would keep its place meanwhile) is refused.
 """
 
 
@@ -15,7 +16,18 @@ class Pace:
 
     def spend(self, amount: float, now: float) -> float:
         """Take so much; the seconds to wait before anything more is taken. May run into debt, by one amount."""
-        self._left = min(self._burst, self._left + self._rate * max(0.0, now - self._at))
-        self._at = now
+        self._fill(now)
         self._left -= amount
         return max(0.0, -self._left / self._rate)
+
+    def afford(self, amount: float, now: float) -> bool:
+        """Take so much if there is as much, else nothing: for what is refused rather than held back."""
+        self._fill(now)
+        if self._left < amount:
+            return False
+        self._left -= amount
+        return True
+
+    def _fill(self, now: float) -> None:
+        self._left = min(self._burst, self._left + self._rate * max(0.0, now - self._at))
+        self._at = now

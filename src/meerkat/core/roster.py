@@ -12,7 +12,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from meerkat.core.membership import InviteState as InviteState
-from meerkat.core.membership import Membership, read_membership
+from meerkat.core.membership import Membership, Suspended, read_membership
 from meerkat.model.frame import RosterPart, Signed
 from meerkat.model.ids import NodeId, PoolId
 from meerkat.model.limits import MEMBERS_MAX, ROSTER_OPS_MAX, ROSTER_PENDING_MAX
@@ -156,9 +156,13 @@ class Roster:
         """Nodes that were taken off, or have gone over to a new key."""
         return self._derive().removed
 
-    def suspended(self) -> frozenset[NodeId]:
-        """Nodes that an invite would have admitted beyond its uses: somebody has passed the code on."""
+    def suspended(self) -> dict[NodeId, Suspended]:
+        """Nodes that show an invite which was for somebody else alone."""
         return self._derive().suspended
+
+    def holds(self, op_id: bytes) -> bool:
+        """Whether that operation is here and was judged to be true: then it need not be taken apart again."""
+        return op_id in self._ops
 
     def invites(self) -> list[InviteState]:
         """All invites that count, used up and revoked ones too, oldest first."""

@@ -325,17 +325,23 @@ _NO_POOL = PoolId("")
 
 
 class JoinAsk(Struct, frozen=True):
-    """A newcomer's call. Without `admission` it asks for the pool's proof only, with `plan` for its index as well."""
+    """A newcomer's call. Without `admission` it asks for the pool's proof only, with `plan` for its index as well.
+
+    Attributes:
+        claim: the newcomer's signature, which shows that the certificate is its own (see `wire/invite.join_claim`).
+    """
 
     nonce: bytes
     certificate: bytes
+    claim: bytes = b""
     admission: Signed | None = None
     record: Signed | None = None
     plan: bool = False
 
 
 class JoinAnswer(Struct, frozen=True):
-    """One reply to a newcomer. `refused`: invite_used, invite_expired, invite_revoked, invite_unknown, not_ready, bad.
+    """One reply to a newcomer. `refused`: invite_used, invite_expired, invite_revoked, invite_unknown, removed,
+    not_ready, bad.
 
     Attributes:
         proof: shows that the pool knows the invite; the server fills it into the first answer of a call.

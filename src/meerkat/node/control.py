@@ -21,7 +21,7 @@ from meerkat.node.conflicts import list_conflicts
 from meerkat.node.doctor import Doctor
 from meerkat.node.hub import now_text
 from meerkat.node.recall import Recall
-from meerkat.node.registry import MARKS_OF_INVITE, wall_clock
+from meerkat.node.registry import MARKS_OF_INVITE, is_overused, is_usable, wall_clock
 from meerkat.node.why import Why
 from meerkat.wire.control import ControlFault, Result
 from meerkat.wire.interfaces import for_elsewhere
@@ -140,13 +140,15 @@ class Control:
         )
 
     async def _invite_list(self, _: Json) -> Answers:
-        now = wall_clock()
-        usable = [
-            _invite_row(state)
-            for state in self._node.registry.invites()
-            if not state.revoked and state.used < state.uses and state.not_after > now
+        """Those that can be used, and those that were used by more than they are for: people have to know."""
+        now, registry = wall_clock(), self._node.registry
+        suspended = registry.suspended()
+        rows = [
+            _invite_row(state) | {"suspended": [one.name for one in suspended.values() if one.invite == state.id]}
+            for state in registry.invites()
+            if is_usable(state, now) or is_overused(state, suspended.values())
         ]
-        yield Result(usable)  # type: ignore[arg-type]  # the contract wants a list here
+        yield Result(rows)  # type: ignore[arg-type]  # the contract wants a list here
 
     async def _invite_revoke(self, arguments: Json) -> Answers:
         state = await self._node.registry.revoke(text(arguments, "id"))
@@ -250,6 +252,8 @@ def _invite_row(state: InviteState) -> Json:
     return {
         "id": state.id.hex()[:MARKS_OF_INVITE],
         "expires_at": now_text(state.not_after),
-        "uses_left": max(0, state.uses - state.used),
+        "uses_left": 0 if state.revoked else max(0, state.uses - state.used),
+        "uses": state.uses,
+        "used": state.used,
         "made_by": state.signer_name,
     }

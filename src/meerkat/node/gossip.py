@@ -20,6 +20,7 @@ from meerkat.model.limits import (
     FULL_MESH_NODES_MAX,
     HEADS_RELAY_S,
     SUMMARIES_PER_FRAME_MAX,
+    SUMMARY_AUTHORS_AHEAD_MAX,
     SUMMARY_BEAT_CROWD_S,
     SUMMARY_BEAT_S,
     SUMMARY_INTERVAL_S,
@@ -99,6 +100,9 @@ class Gossip:
 
     def heard_summary(self, node: NodeId, summary: Summary) -> None:
         """A summary came over the link with `node`, its own or one that it passes on."""
+        authors_max = len(self._books.context) + SUMMARY_AUTHORS_AHEAD_MAX
+        if len(summary.context) > authors_max or len(summary.complete) > authors_max:
+            return
         stamp = (summary.run, summary.counter)
         hearer = self._hearers.get(node)
         if hearer is not None and stamp > hearer.has_heard.get(summary.node, (0, 0)):

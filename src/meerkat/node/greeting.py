@@ -25,19 +25,20 @@ async def greet(pipe: Pipe[LinkFrame], hello: Hello) -> Hello:
     raise LinkLost("it hung up")
 
 
-async def send(pipe: Pipe[LinkFrame], frame: LinkFrame) -> None:
+async def send(pipe: Pipe[LinkFrame], *frames: LinkFrame) -> None:
     """Say it, if anybody is there still."""
     try:
-        await pipe.send(frame)
+        for frame in frames:
+            await pipe.send(frame)
     except LinkLost:
         pass
 
 
-async def say_farewell(pipe: Pipe[LinkFrame], farewell: Bye) -> None:
-    """The last frame, unless the other side has not read what was said before."""
+async def say_farewell(pipe: Pipe[LinkFrame], *farewell: LinkFrame) -> None:
+    """The last frames, unless the other side has not read what was said before."""
     try:
         async with asyncio.timeout(PIPE_DRAIN_S):
-            await send(pipe, farewell)
+            await send(pipe, *farewell)
     except TimeoutError:
         pass
 

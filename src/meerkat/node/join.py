@@ -7,20 +7,25 @@ same node, or one that is a node.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 
+from meerkat.core.membership import InviteState
 from meerkat.core.resolve import view
 from meerkat.disk.root import Root
 from meerkat.disk.scan import Unseen, look, walk
 from meerkat.model.config import Settings
 from meerkat.model.fault import Exit, Fault
-from meerkat.model.limits import JOIN_TIMEOUT_S
+from meerkat.model.frame import JoinAnswer, JoinAsk, PeerFault
+from meerkat.model.limits import JOIN_PLANS_AT_ONCE, JOIN_TIMEOUT_S, PLAN_ENTRIES_MAX
 from meerkat.model.path import RelPath
 from meerkat.model.problem import PathBlocked, Problem
 from meerkat.model.version import Content, Entry, Kind
+from meerkat.node.books import Books
 from meerkat.node.home import Home
-from meerkat.node.registry import keep_roster
+from meerkat.node.pull import Puller
+from meerkat.node.registry import Registry, keep_roster
 from meerkat.node.rules import Rules
 from meerkat.wire.client import DialFailed
 from meerkat.wire.identity import Identity
@@ -28,6 +33,8 @@ from meerkat.wire.invite import InviteCode, InviteFault, decode_invite
 from meerkat.wire.joining import JoinedPool, JoinRefused, join, probe
 
 log = logging.getLogger("meerkat.join")
+
+_FINAL = frozenset(("invite_used", "invite_expired", "invite_revoked", "removed"))
 
 Plan = dict[str, object]
 OnPlan = Callable[[Plan], Awaitable[bool]]
@@ -80,13 +87,21 @@ async def join_pool(
             )
         if settings.dry_run:
             return False
+    maybe_admitted = False
+
+    async def ask(place: str) -> JoinedPool:
+        nonlocal maybe_admitted
+        try:
+            return await join(place, invite, identity, name, addresses, JOIN_TIMEOUT_S)
+        except (DialFailed, JoinRefused) as error:
+            maybe_admitted = maybe_admitted or error.code in ("broken", "bad_roster")
+            raise
+
     home.asked_to_join = True
     try:
-        joined = await _through_any(
-            places, lambda place: join(place, invite, identity, name, addresses, JOIN_TIMEOUT_S)
-        )
-    except Fault as fault:
-        home.asked_to_join = fault.code == "broke_off"
+        joined = await _through_any(places, ask)
+    except Fault:
+        home.asked_to_join = maybe_admitted
         raise
     assert isinstance(joined, JoinedPool)
     await keep_roster(home.roster, joined.ops, joined.records)
@@ -94,9 +109,10 @@ async def join_pool(
 
 
 async def _through_any(places: list[str], ask: Callable[[str], Awaitable[object]]) -> object:
-    """Ask at each place until one answers; a refusal of the invite is final, silence is not."""
+    """Ask at each place until one answers. That the pool refuses the invite is final; silence is not, nor what somebody
+    says who is not the pool, or is not able to answer now: an address in a code may be another's by now."""
     silent: list[DialFailed] = []
-    unknown: Fault | None = None
+    refused: Fault | None = None
     for place in places:
         try:
             return await ask(place)
@@ -104,11 +120,11 @@ async def _through_any(places: list[str], ask: Callable[[str], Awaitable[object]
             silent.append(error)
         except JoinRefused as error:
             fault = _refusal(error)
-            if error.code != "invite_unknown":
+            if error.code in _FINAL:
                 raise fault from None
-            unknown = fault
-    if unknown is not None:
-        raise unknown
+            refused = refused or fault
+    if refused is not None:
+        raise refused
     if not places:
         raise Fault(
             "unreachable",
@@ -139,9 +155,40 @@ def _refusal(error: JoinRefused) -> Fault:
     hint = "make a new one on any member: meerkat invite"
     if error.code == "not_proven":
         hint = "check the address; if it is right, somebody is between you and the pool"
-    if error.code == "not_ready":
+    if error.code == "removed":
+        hint = "move .meerkat away: then this folder joins as a new node; the files stay"
+    if error.code in ("not_ready", "busy"):
         hint = "try again in a moment, or through another member: --via HOST:PORT"
-    return Fault(error.code, str(error), hint=hint, exit_code=Exit.NOT_ALLOWED)
+    exit_code = Exit.UNREACHABLE if error.code == "busy" else Exit.NOT_ALLOWED
+    return Fault(error.code, str(error), hint=hint, exit_code=exit_code)
+
+
+# ---- the other side
+
+
+class Sponsor:
+    """Answers newcomers: what joining would do, and the roster with them in it."""
+
+    def __init__(self, registry: Registry, books: Books, puller: Puller) -> None:
+        self._registry = registry
+        self._books = books
+        self._puller = puller
+        self._plans = asyncio.Semaphore(JOIN_PLANS_AT_ONCE)
+
+    async def admit(self, ask: JoinAsk, invite: InviteState) -> AsyncGenerator[JoinAnswer, None]:
+        """Answer one call of a newcomer that showed an invite's certificate and that its own is its own."""
+        if self._books.recovering and ask.admission is None and ask.plan:
+            yield JoinAnswer(refused="not_ready", reason="this node is still learning what the pool holds")
+            return
+        totals = self._books.totals
+        async for answer in self._registry.admit(ask, invite, totals.files, totals.bytes):
+            yield answer
+            if answer.refused:
+                return  # and nothing of what the pool holds
+        if ask.plan and ask.admission is None:
+            async with self._plans, aclosing(self._puller.everything()) as parts:
+                async for part in parts:
+                    yield JoinAnswer(entries=part)
 
 
 # ---- the plan
@@ -177,7 +224,17 @@ def contents_here(root: Root) -> dict[RelPath, Content]:
 
 async def _plan(places: list[str], invite: InviteCode, identity: Identity, here: dict[RelPath, Content]) -> Plan:
     entries: list[Entry] = []
-    await _through_any(places, lambda place: probe(place, invite, identity, JOIN_TIMEOUT_S, entries.extend))
+
+    def take(part: tuple[Entry, ...]) -> None:
+        if len(entries) + len(part) > PLAN_ENTRIES_MAX:
+            raise PeerFault(f"it says that the pool has more than {PLAN_ENTRIES_MAX:,} paths")
+        entries.extend(part)
+
+    def ask(place: str) -> Awaitable[object]:
+        entries.clear()  # of a place that broke off
+        return probe(place, invite, identity, JOIN_TIMEOUT_S, take)
+
+    await _through_any(places, ask)
     return make_plan(here, entries)
 
 

@@ -6,20 +6,19 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Set
+from collections.abc import Awaitable, Callable, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, TypeVar
 
-from meerkat.core.roster import InviteState
 from meerkat.disk.root import Root
 from meerkat.disk.stage import Stage
 from meerkat.disk.trash import Trash
 from meerkat.disk.watch import Overflowed, Touched, Watch
 from meerkat.model.config import Settings
 from meerkat.model.fault import Fault
-from meerkat.model.frame import Bye, JoinAnswer, JoinAsk
+from meerkat.model.frame import Bye
 from meerkat.model.ids import NodeId, PoolId
 from meerkat.model.limits import DISK_THREADS, SERVE_THREADS
 from meerkat.model.member import Summary
@@ -27,6 +26,7 @@ from meerkat.model.path import MARKER, RelPath, is_below
 from meerkat.node.asking import Asking
 from meerkat.node.barrier import Barrier
 from meerkat.node.books import Books
+from meerkat.node.census import Census
 from meerkat.node.claims import Claims
 from meerkat.node.control import Control
 from meerkat.node.doubles import Doubles
@@ -36,7 +36,7 @@ from meerkat.node.holds import Holds
 from meerkat.node.home import Home, default_name
 from meerkat.node.hub import Hub
 from meerkat.node.inward import Inward
-from meerkat.node.join import join_pool
+from meerkat.node.join import Sponsor, join_pool
 from meerkat.node.judge import Judge
 from meerkat.node.late import Late
 from meerkat.node.logs import start_logging, stop_logging
@@ -52,7 +52,8 @@ from meerkat.node.place import Placer
 from meerkat.node.progress import Progress
 from meerkat.node.pull import Puller
 from meerkat.node.recovery import Recovery
-from meerkat.node.registry import Registry, found_pool, not_member
+from meerkat.node.registry import Registry, found_pool
+from meerkat.node.rejoin import Rejoin, keep_invite
 from meerkat.node.restore import Restorer
 from meerkat.node.rules import Rules, RulesKeeper
 from meerkat.node.scrub import Scrub
@@ -110,6 +111,7 @@ class Node:
             joined = await join_pool(self.home, self.identity, invite, self.settings, self.name, [], on_plan)
             if not joined:
                 return False
+            await asyncio.to_thread(keep_invite, self.home, invite, self.name)
             config.pool = invite.pool
         config.name = self.name
         self.home.save()
@@ -205,6 +207,7 @@ class Node:
     def _build_links(self, rng: random.Random) -> None:
         """The rooms that know how it stands between this node and the others."""
         node = self.identity.node
+        self.census = Census(node, self.registry, self.hub)
         succession = Succession(self.home, self.identity, self.registry, self.name, self.stopping.set)
         doubles = Doubles(self.registry, self.hub, succession, moved=self.opened.moved)
         self.peers = Peers(
@@ -234,7 +237,10 @@ class Node:
             self.peers,
             self.outward,
             self.progress,
+            self.census,
         )
+        self.rejoin = Rejoin(self.home, self.identity, self.registry, self.census, self.tasks)
+        self.peers.on_refused, self.rejoin.on_known = self.rejoin.refused, self.peers.try_at_once
         self.barrier = Barrier(
             node,
             self.books,
@@ -269,8 +275,8 @@ class Node:
         self._loop = asyncio.get_running_loop()
         await self.books.open()
         await self.registry.load()
-        if self.registry.removed_myself:
-            raise not_member(self.home.folder)
+        if self.registry.is_out:
+            raise self.registry.why_out(self.home.folder)
         await self.rules_keeper.turn()
         self.rules_keeper.on_turned = self._rescan
         closing.push_async_callback(self.watch.stop)
@@ -314,7 +320,11 @@ class Node:
     async def _listen(self) -> None:
         config = self.home.config
         self.server, self.listen = await self._around.network.serve(
-            config, self.settings.listen, self.registry, self.peers.welcome, self._admit
+            config,
+            self.settings.listen,
+            self.registry,
+            self.peers.welcome,
+            Sponsor(self.registry, self.books, self.puller).admit,
         )
         if self.settings.advertise:
             config.advertise = list(self.settings.advertise)
@@ -336,8 +346,8 @@ class Node:
                 wait.cancel()
         if self.tasks.failed.done():
             self.tasks.failed.result()
-        if self.registry.removed_myself and not self.left:
-            raise not_member(self.home.folder)
+        if self.registry.is_out and not self.left:
+            raise self.registry.why_out(self.home.folder)
 
     async def _say_goodbye(self) -> None:
         await self.peers.stop(self._farewell)
@@ -403,23 +413,11 @@ class Node:
         self.peers.network_changed()
         await self.registry.tell_record(self.name, self.addresses())
 
-    async def _admit(self, ask: JoinAsk, invite: InviteState) -> AsyncIterator[JoinAnswer]:
-        if self.books.recovering and ask.admission is None and ask.plan:
-            yield JoinAnswer(refused="not_ready", reason="this node is still learning what the pool holds")
-            return
-        totals = self.books.totals
-        async for answer in self.registry.admit(ask, invite, totals.files, totals.bytes):
-            yield answer
-            if answer.refused:
-                return  # and nothing of what the pool holds
-        if ask.plan and ask.admission is None:
-            async for part in self.puller.everything():
-                yield JoinAnswer(entries=part)
-
     def _roster_changed(self) -> None:
-        if self.registry.removed_myself:
+        if self.registry.is_out:
             self.stopping.set()
         self.peers.roster_changed()
+        self.census.look()
         self.recovery.look()
         for node in list(self.gossip.latest):
             if node not in self.registry.members() and node != self.identity.node:
@@ -428,6 +426,7 @@ class Node:
         self.hub.changed()
 
     def _links_changed(self) -> None:
+        self.rejoin.linked(self.peers.linked().keys())
         if not self.registry.tells(self.name, self.addresses()):  # a copy of this node has spoken in its name
             self.tasks.spawn("say again", self.registry.tell_record(self.name, self.addresses()))
         self.inward.sources_changed()

@@ -134,6 +134,7 @@ class Peers:
         self.last_seen: dict[NodeId, str] = {}
         self.last_cause: dict[NodeId, str] = {}
         self.last_bye: dict[NodeId, str] = {}
+        self.on_refused: Callable[[NodeId], None] = lambda node: None
         self.stopping = False
 
     # ---- what others ask
@@ -177,11 +178,11 @@ class Peers:
         self._wake.set()
 
     async def _tell_roster(self, link: Linked, parts: list[RosterPart], farewell: Bye | None) -> None:
-        """Pass on what is new; whoever is removed by it hears that first and is then cut off."""
-        for part in parts:
-            await send(link.connection.link, part)
-        if farewell is not None:
-            await self._cut(link, farewell)
+        """Pass on what is new; whoever is removed by it gets nothing else, hears that, and is cut off, read or not."""
+        if farewell is None:
+            return await send(link.connection.link, *parts)
+        link.connection.hush()
+        return await self._cut(link, *parts, farewell)
 
     def _follow_moves(self, members: set[NodeId]) -> None:
         """Whoever tells another address than before is dialled there at once."""
@@ -228,6 +229,8 @@ class Peers:
         except DialFailed as error:
             self.last_cause[node] = f"{error.address}: {error.cause}" if error.address else error.cause
             self._overlay.dial_failed(node, asyncio.get_running_loop().time())
+            if error.code == "not_member":
+                self.on_refused(node)
             return
         finally:
             self._dialling.discard(node)
@@ -348,8 +351,7 @@ class Peers:
         self.last_cause.pop(node, None)
         self.last_bye.pop(node, None)
         if self._registry.digest() != hello.roster_digest:
-            for part in self._registry.all_parts(CONTROL_PART_BYTES_MAX):
-                await send(connection.link, part)
+            await send(connection.link, *self._registry.all_parts(CONTROL_PART_BYTES_MAX))
         source = source_of(connection.index, hello)
         if RECOVERING not in hello.features and self._books.contradict(hello.context, hello.fingerprint):
             log.error("%s and this node know the same writes and hold different ones: comparing everything", node)
@@ -401,7 +403,7 @@ class Peers:
                     for summary in summaries:
                         self._heard_summary(node, whole(summary, link.said))
                 case RosterPart():
-                    await self._registry.take_in(frame, self._registry.name_of(node))
+                    await self._registry.hear(frame, node)
                 case Probe():
                     self._tasks.spawn(f"probe for {node}", self.probing.answer(node, link.connection.link, frame))
                 case Probed():
@@ -462,9 +464,9 @@ class Peers:
         self._on_links_changed()
         self._wake.set()
 
-    async def _cut(self, link: Linked, farewell: Bye) -> None:
-        link.enough = farewell is ENOUGH
-        await say_farewell(link.connection.link, farewell)
+    async def _cut(self, link: Linked, *farewell: LinkFrame) -> None:
+        link.enough = ENOUGH in farewell
+        await say_farewell(link.connection.link, *farewell)
         await link.connection.close()
 
     async def stop(self, farewell: Bye) -> None:

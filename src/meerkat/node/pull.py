@@ -8,7 +8,7 @@ result.
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -407,7 +407,7 @@ class Puller:
             source.picks.pop(ask.id, None)
             slots.release()
 
-    async def everything(self) -> AsyncIterator[tuple[Entry, ...]]:
+    async def everything(self) -> AsyncGenerator[tuple[Entry, ...], None]:
         """The whole index in parts, from one snapshot (a newcomer plans with it)."""
         answers = Pages(self._parts(AskEntries(0, {}, {}, full=True)))
         try:

@@ -6,9 +6,11 @@ Invariant: an operation is on this disk before anything follows from it here or 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 
+from meerkat.core.membership import Suspended
+from meerkat.core.pace import Pace
 from meerkat.core.roster import InviteState, Roster
 from meerkat.model.fault import Exit, Fault
 from meerkat.model.frame import JoinAnswer, JoinAsk, PeerFault, RosterPart, Signed
@@ -19,7 +21,11 @@ from meerkat.model.limits import (
     CONTROL_PART_BYTES_MAX,
     INVITE_LIFE_S_MAX,
     INVITE_USES_MAX,
+    INVITES_OVER_TOLD_MAX,
     RECORD_RETELL_S,
+    ROSTER_JUDGED_BURST,
+    ROSTER_JUDGED_PER_S,
+    ROSTER_SLICE,
     WAYS_MAX,
 )
 from meerkat.model.member import Member
@@ -52,6 +58,8 @@ class Registry:
         self._fresh: list[RosterPart] = []
         self._listeners: list[Callable[[], None]] = []
         self._write = asyncio.Lock()
+        self._admitting = asyncio.Lock()
+        self._paces: dict[NodeId, Pace] = {}
         self._seen: dict[NodeId, tuple[str, ...]] = {}
         self._met: dict[NodeId, tuple[str, ...]] = {}
 
@@ -79,10 +87,14 @@ class Registry:
         return self._certificates
 
     def _swap_certificates(self) -> None:
-        """Invites that are over stay among the roots: only so can their bearer be told why they are refused."""
+        """Invites that are over stay among the roots for a while: only so can their bearer be told why they are
+        refused. The newest of them do; TLS parses all roots anew whenever the roster changes."""
         members = [member.certificate for member in self._roster.members().values()]
-        invites = [invite.certificate for invite in self._roster.invites()]
-        self._certificates = (self._certificates[0] + 1, members + invites)
+        now = wall_clock()
+        invites = self._roster.invites()
+        usable = [invite.certificate for invite in invites if is_usable(invite, now)]
+        over = [invite.certificate for invite in invites if not is_usable(invite, now)][-INVITES_OVER_TOLD_MAX:]
+        self._certificates = (self._certificates[0] + 1, members + usable + over)
 
     # ---- asking
 
@@ -123,23 +135,79 @@ class Registry:
         """Nodes that were taken off, or have gone over to a new key."""
         return self._roster.removed()
 
+    def suspended(self) -> dict[NodeId, Suspended]:
+        """Nodes that show an invite which was for somebody else alone."""
+        return self._roster.suspended()
+
     @property
-    def removed_myself(self) -> bool:
-        return self._identity.node in self._roster.removed()
+    def is_out(self) -> bool:
+        """This node was taken off, or has turned out to be one too many for its invite."""
+        return self._identity.node in self._roster.removed() or self._identity.node in self._roster.suspended()
+
+    def why_out(self, folder: Path) -> Fault:
+        """What a person is told whose node is no member any more."""
+        surplus = self._roster.suspended().get(self._identity.node)
+        if surplus is None:
+            return Fault(
+                "not_member",
+                f"this node was taken off the pool of {folder}",
+                hint="join anew with an invite, after moving .meerkat away; the files stay",
+                exit_code=Exit.NOT_ALLOWED,
+            )
+        return Fault(
+            "not_member",
+            f"another node has joined the pool of {folder} with the same invite, which was for one",
+            cause=f"the invite of {surplus.signer_name} was used twice while members could not reach each other, or "
+            "somebody else has its code",
+            hint="ask for another invite and join anew, after moving .meerkat away; the files stay",
+            exit_code=Exit.NOT_ALLOWED,
+        )
 
     # ---- growing
 
-    async def take_in(self, part: RosterPart, sender: str = "") -> None:
-        """Keep what is new of a part, tell the listeners. `sender`: the name of the member that sent it."""
+    async def hear(self, part: RosterPart, node: NodeId) -> None:
+        """A member hands over a part. What it brings that has to be judged, true or not, is work for this node and, if
+        it is news, for all others: who brings more of it than a pool has is heard more slowly."""
+        judged = await self.take_in(part, self.name_of(node))
+        for other in self._paces.keys() - self._roster.members().keys():
+            del self._paces[other]
+        pace = self._paces.setdefault(node, Pace(ROSTER_JUDGED_PER_S, ROSTER_JUDGED_BURST))
+        if wait := pace.spend(judged, asyncio.get_running_loop().time()):
+            await asyncio.sleep(wait)
+
+    async def take_in(self, part: RosterPart, sender: str = "") -> int:
+        """Keep what is new of a part, tell the listeners. `sender`: the name of the member that sent it.
+
+        Returns:
+            how many operations and records had to be judged.
+        """
+        judged = 0
         async with self._write:
-            fresh = self._take(part, sender)
-            if not fresh.ops and not fresh.records:
-                return
+            ops: list[Signed] = []
+            records: list[Signed] = []
+            for piece in self._unjudged(part):
+                judged += len(piece.ops) + len(piece.records)
+                fresh = self._take(piece, sender)
+                ops += fresh.ops
+                records += fresh.records
+                await asyncio.sleep(0)  # a roster of thousands must not keep pings waiting
+            if not ops and not records:
+                return judged
+            fresh = RosterPart(tuple(ops), tuple(records))
             await asyncio.to_thread(self._keep, fresh)
             self._swap_certificates()
             self._fresh.append(fresh)
         for listener in self._listeners:
             listener()
+        return judged
+
+    def _unjudged(self, part: RosterPart) -> list[RosterPart]:
+        """A part without the operations that are here already, in small pieces."""
+        ops = [signed for signed in part.ops if not self._roster.holds(rosterops.op_id(signed.body))]
+        pieces = [RosterPart(ops=tuple(ops[at : at + ROSTER_SLICE])) for at in range(0, len(ops), ROSTER_SLICE)]
+        for at in range(0, len(part.records), ROSTER_SLICE):
+            pieces.append(RosterPart(records=tuple(part.records[at : at + ROSTER_SLICE])))
+        return pieces
 
     def _take(self, part: RosterPart, sender: str = "") -> RosterPart:
         source = f" from {sender}" if sender else ""
@@ -199,6 +267,16 @@ class Registry:
         told = tuple(dict.fromkeys(addresses))[:ADDRESSES_MAX]
         return known is not None and (known.name, known.addresses) == (name, told)
 
+    def was_linked(self, node: NodeId) -> bool:
+        """Whether there ever was a link with the node, in this life or an earlier one."""
+        return node in self._seen
+
+    def linked(self, node: NodeId) -> None:
+        """There is a link, whoever dialled."""
+        if node not in self._seen:
+            self._seen[node] = ()
+            self._store.put_seen(node, ())
+
     def answered(self, node: NodeId, address: str) -> None:
         """The node answered there: try there first next time."""
         before = self._seen.get(node, ())
@@ -252,7 +330,7 @@ class Registry:
         await self.take_in(RosterPart(ops=(rosterops.make_revoke(self.pool, self._identity, found[0].id),)))
         return found[0]
 
-    async def admit(self, ask: JoinAsk, invite: InviteState, files: int, size: int) -> AsyncIterator[JoinAnswer]:
+    async def admit(self, ask: JoinAsk, invite: InviteState, files: int, size: int) -> AsyncGenerator[JoinAnswer, None]:
         """Answer a newcomer that showed an invite's certificate (the port has proved to it that we know the invite)."""
         if ask.admission is None:
             # Whoever it has admitted already may have missed the answer, and asks from the beginning.
@@ -271,23 +349,27 @@ class Registry:
             yield JoinAnswer(refused="bad", reason="the admission is not for this newcomer and this invite")
             return
         node = op.shown.node
-        refused = self._unusable(invite, node)
+        records = (ask.record,) if ask.record is not None else ()
+        async with self._admitting:  # two at once for the last use: who was told that it is in must stay in
+            refused = self._unusable(invite, node)
+            if refused is None:
+                await self.take_in(RosterPart(ops=(ask.admission,), records=records))
         if refused is not None:
             yield refused
             return
-        records = (ask.record,) if ask.record is not None else ()
-        await self.take_in(RosterPart(ops=(ask.admission,), records=records))
         if node not in self._roster.members():
-            refused = self._unusable(invite, None)
+            refused = self._unusable(invite, node)
             yield refused if refused is not None else JoinAnswer(refused="bad", reason="the admission does not count")
             return
         for part in self._roster.all_parts(CONTROL_PART_BYTES_MAX):
             yield JoinAnswer(pool=self.pool, roster=part)
 
-    def _unusable(self, invite: InviteState, node: NodeId | None) -> JoinAnswer | None:
-        """Why the invite admits nobody (else): whoever it has admitted already may ask again."""
+    def _unusable(self, invite: InviteState, node: NodeId) -> JoinAnswer | None:
+        """Why the invite does not admit that node: whoever it has admitted already, and is in, may ask again."""
         current = next((each for each in self._roster.invites() if each.id == invite.id), invite)
-        if node is not None and node in current.admitted:
+        if node in self._roster.removed():
+            return JoinAnswer(refused="removed", reason="this node was taken off the pool, which its key cannot undo")
+        if node in current.admitted and node in self._roster.members():
             return None
         made = f"it was made by {current.signer_name}"
         if current.revoked:
@@ -324,11 +406,11 @@ async def keep_roster(folder: Path, ops: Iterable[Signed], records: Iterable[Sig
     await asyncio.to_thread(keep)
 
 
-def not_member(folder: Path) -> Fault:
-    """What a person is told whose node was taken off the roster."""
-    return Fault(
-        "not_member",
-        f"this node was taken off the pool of {folder}",
-        hint="join anew with an invite, after moving .meerkat away; the files stay",
-        exit_code=Exit.NOT_ALLOWED,
-    )
+def is_usable(invite: InviteState, now: int) -> bool:
+    """Whether somebody can still join by it. `now`: seconds since 1970."""
+    return not invite.revoked and invite.used < invite.uses and invite.not_after > now
+
+
+def is_overused(invite: InviteState, suspended: Iterable[Suspended]) -> bool:
+    """Whether more nodes have shown the invite than it is for: its code is in more hands than was meant."""
+    return invite.used > invite.uses or any(one.invite == invite.id for one in suspended)

@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
+from meerkat.core.membership import Suspended
 from meerkat.model.dot import dominates
 from meerkat.model.ids import NodeId
 from meerkat.model.member import NodeState
 from meerkat.model.problem import Problem, next_step
 from meerkat.node.books import Books
+from meerkat.node.census import Census, surplus_cause
 from meerkat.node.gossip import Gossip
 from meerkat.node.hub import Hub, now_text
 from meerkat.node.outward import Outward
@@ -32,6 +34,7 @@ class Status:
         peers: Peers,
         outward: Outward,
         progress: Progress,
+        census: Census,
     ) -> None:
         self._self_id = self_id
         self._folder = folder
@@ -42,6 +45,7 @@ class Status:
         self._peers = peers
         self._outward = outward
         self._progress = progress
+        self._census = census
         self.name = ""
         self.listen = ""
 
@@ -51,7 +55,7 @@ class Status:
 
     def state(self) -> str:
         """One word for this node's view of the pool."""
-        if self._hub.blocked():
+        if self._hub.blocked() or self._census.refused_by():
             return "attention"
         context = self._books.context
         linked = self._peers.linked()
@@ -90,6 +94,7 @@ class Status:
             "held": self._books.held,
             "blocked": len(blocked),
             "problems": self._problems(),
+            "refused_by": self._census.refused_by(),
             "nodes": self.nodes(),
             "traffic": {"sent_bytes": sent, "received_bytes": received, "reused_bytes": self._hub.traffic.reused},
             "memory_bytes": memory_bytes(),
@@ -109,7 +114,14 @@ class Status:
         """`meerkat nodes --json`."""
         members = self._registry.members()
         rows = [self._node(node) for node in sorted(members, key=lambda node: (members[node].name, node))]
+        rows += [self._suspended(node, one) for node, one in self._registry.suspended().items()]
         return sorted(rows, key=lambda row: not row["self"])
+
+    def _suspended(self, node: NodeId, one: Suspended) -> Json:
+        """No member, but people look for it here."""
+        unknown: Json = dict.fromkeys(("behind_files", "last_seen", "address", "rtt_ms", "link"))
+        cause = surplus_cause(one.signer_name)
+        return {"node": node, "name": one.name, "self": False, "state": "blocked", "cause": cause} | unknown
 
     def _cause(self, node: NodeId, *, linked: bool, there: bool) -> str | None:
         """Why there is no link: what the member did wrong is told rather than how the last dial ended."""

@@ -3,7 +3,7 @@
 The composition root takes them from here and nowhere else, so that the very same engine runs in a simulated world.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -29,7 +29,7 @@ from meerkat.wire.look import look
 from meerkat.wire.server import Server
 
 OnConnection = Callable[[Connection], Awaitable[None]]
-OnJoin = Callable[[JoinAsk, InviteState], AsyncIterator[JoinAnswer]]
+OnJoin = Callable[[JoinAsk, InviteState], AsyncGenerator[JoinAnswer, None]]
 
 
 class Port(Protocol):

@@ -120,9 +120,15 @@ class WireConnection:
         faults = [pipe.fault for pipe in (self.link, self.index, self.carry) if pipe.fault is not None]
         return str(faults[0]) if faults else ""
 
+    def hush(self) -> None:
+        """Neither answer nor ask anything any more, from now on; only the link may still say why."""
+        self.index.hush()
+        self.carry.hush()
+
     async def close(self, why: str = "closed here") -> None:
         """End the connection in order: what was sent on the link (a farewell) leaves first, within a second; bulk is
         dropped. Safe to call again and from several tasks."""
+        self.hush()
         await self.link.finish(why)
         await self.ended()
 

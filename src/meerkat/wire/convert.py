@@ -325,7 +325,7 @@ def signed_from_pb(messages: Sequence[pb.SignedOp] | Sequence[pb.SignedRecord]) 
 
 
 def encode_join_ask(ask: JoinAsk) -> bytes:
-    message = pb.JoinRequest(nonce=ask.nonce, certificate=ask.certificate, plan=ask.plan)
+    message = pb.JoinRequest(nonce=ask.nonce, certificate=ask.certificate, claim=ask.claim, plan=ask.plan)
     if ask.admission is not None:
         message.admission.CopyFrom(pb.SignedOp(body=ask.admission.body, signature=ask.admission.signature))
     if ask.record is not None:
@@ -334,7 +334,7 @@ def encode_join_ask(ask: JoinAsk) -> bytes:
 
 
 def decode_join_ask(data: bytes) -> JoinAsk:
-    """A newcomer's call; its certificate has been checked, its admission and record have not.
+    """A newcomer's call; its certificate has been checked, its claim, admission and record have not.
 
     Raises:
         PeerFault: not decodable, or out of bounds.
@@ -344,9 +344,11 @@ def decode_join_ask(data: bytes) -> JoinAsk:
         check_certificate(message.certificate)
     except CertificateFault as fault:
         raise PeerFault(str(fault)) from None
+    check_count("bytes in a signature", len(message.claim), SIGNATURE_BYTES_MAX)
     return JoinAsk(
         nonce=check_length("a nonce", message.nonce, NONCE_BYTES),
         certificate=message.certificate,
+        claim=message.claim,
         admission=signed_from_pb([message.admission])[0] if message.HasField("admission") else None,
         record=signed_from_pb([message.record])[0] if message.HasField("record") else None,
         plan=message.plan,

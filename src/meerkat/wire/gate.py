@@ -87,7 +87,8 @@ class Roots:
 
 
 class Doorkeeper(grpc.aio.ServerInterceptor):
-    """Lets a call through only when its method is listed and its peer's fingerprint may call it."""
+    """Lets a call through only when its method is listed and its peer's fingerprint may call it. It asks before the
+    first byte of a request is read, so handlers take streams, also of methods with a single request."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -100,17 +101,16 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
     ) -> Any:
         handler = await continuation(handler_call_details)
         needed = ACCESS.get(handler_call_details.method)
-        if needed is None or handler is None or not handler.response_streaming:
+        # A handler of one request is begun only when that has come: who never sends it would hold a call unasked.
+        if needed is None or handler is None or not (handler.request_streaming and handler.response_streaming):
             return grpc.stream_stream_rpc_method_handler(self._refuse)
-        served = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        served = handler.stream_stream
 
-        async def guarded(request: Any, context: Context) -> None:
+        async def guarded(requests: Requests, context: Context) -> None:
             await self._admit(needed, context)
-            await served(request, context)
+            await served(requests, context)
 
-        if handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(guarded)
-        return grpc.unary_stream_rpc_method_handler(guarded)
+        return grpc.stream_stream_rpc_method_handler(guarded)
 
     async def _admit(self, needed: Caller, context: Context) -> None:
         fingerprint = peer_fingerprint(context)

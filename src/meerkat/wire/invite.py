@@ -92,8 +92,20 @@ class InviteSecret:
 def join_proof(proof_key: bytes, *, nonce: bytes, invite: bytes, sponsor: bytes, newcomer: bytes) -> bytes:
     """What only a node that knows the invite can say: HMAC-SHA256 over the newcomer's nonce and the certificates (DER)
     of the invite, of the node that answers and of the newcomer, each preceded by its length."""
-    parts = (b"meerkat.v1 join", nonce, invite, sponsor, newcomer)
-    return hmac.digest(proof_key, b"".join(len(part).to_bytes(4, "big") + part for part in parts), "sha256")
+    return hmac.digest(proof_key, _joined(b"meerkat.v1 join", nonce, invite, sponsor, newcomer), "sha256")
+
+
+def join_claim(*, nonce: bytes, invite: bytes, sponsor: bytes, newcomer: bytes) -> bytes:
+    """What a newcomer signs to show that the key in its certificate is its own. Certificates are no secret: without
+    this, whoever holds a code that is over could ask in the name of the node that it has admitted.
+
+    The sponsor's certificate is in it, so that nobody can use it elsewhere."""
+    return _joined(b"meerkat.v1 newcomer", nonce, invite, sponsor, newcomer)
+
+
+def _joined(*parts: bytes) -> bytes:
+    """The parts, each preceded by its length."""
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class GrpcPipe(Generic[Frame]):
         self._out: deque[bytes] = deque()
         self._out_bytes = 0
         self._writing = False
-        self._finishing = False
+        self._finishing = self._hushed = False
         self._changed = asyncio.Event()
         self._in: asyncio.Queue[Frame | None] = asyncio.Queue(PIPE_IN_FRAMES_MAX)
         self._why: str | None = None
@@ -128,8 +128,8 @@ class GrpcPipe(Generic[Frame]):
         if len(data) > MESSAGE_BYTES_MAX:
             raise ValueError(f"a {type(frame).__name__} of {len(data)} bytes does not fit into a message")
         await self._until(lambda: self._has_room(len(data)))
-        if self._why is not None:
-            raise LinkLost(self._why)
+        if self._why is not None or self._hushed:
+            raise LinkLost(self._why or "closed here")
         self._out.append(data)
         self._out_bytes += len(data)
         self._wake()
@@ -203,7 +203,7 @@ class GrpcPipe(Generic[Frame]):
                 async with asyncio.timeout(PIPE_STALL_S):
                     await self._stream.write(data)
                 self._writing = False
-                self._out_bytes -= len(data)
+                self._out_bytes = max(0, self._out_bytes - len(data))
                 self._wake()
         except TimeoutError:
             why = "the other side does not read"
@@ -234,6 +234,15 @@ class GrpcPipe(Generic[Frame]):
             logger.debug("%s: closing: %s", self.name, describe(fault))
         self.end(why)
         await self.ended()
+
+    def hush(self) -> None:
+        """Nothing that waits leaves any more, and nothing that comes is heard; the stream stays until it is ended."""
+        self._finishing = self._hushed = True
+        self._out.clear()
+        self._out_bytes = 0
+        while not self._in.empty():
+            self._in.get_nowait()
+        self._wake()
 
     def end(self, why: str) -> None:
         """End the pipe now; the first reason stays. What still waits to be written is dropped."""

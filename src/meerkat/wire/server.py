@@ -9,15 +9,27 @@ import errno
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
 import grpc
 import grpc.aio
 
+from meerkat.core.pace import Pace
 from meerkat.core.roster import InviteState
 from meerkat.model.frame import JoinAnswer, JoinAsk, PeerFault
 from meerkat.model.ids import NodeId
-from meerkat.model.limits import LINKS_PER_NODE_MAX, RPCS_MAX, STREAMS_GATHER_S, STREAMS_GATHERING_MAX
+from meerkat.model.limits import (
+    JOIN_ASK_S,
+    JOIN_PLAN_COST,
+    JOIN_STALL_S,
+    LINK_OPENS_BURST,
+    LINK_OPENS_PER_S,
+    LINKS_PER_NODE_MAX,
+    RPCS_MAX,
+    STREAMS_GATHER_S,
+    STREAMS_GATHERING_MAX,
+)
 from meerkat.wire.address import AddressFault, parse_address
 from meerkat.wire.connection import (
     LINK_ID_CHARS,
@@ -32,9 +44,10 @@ from meerkat.wire.connection import (
 from meerkat.wire.convert import decode_join_ask, encode_join_answer
 from meerkat.wire.gate import Context, Doorkeeper, Requests, Roots, deny, peer_fingerprint
 from meerkat.wire.gate import Gate as Gate
-from meerkat.wire.identity import Identity
-from meerkat.wire.invite import join_proof
-from meerkat.wire.transport import SERVER_OPTIONS
+from meerkat.wire.identity import Identity, verify
+from meerkat.wire.invite import join_claim, join_proof
+from meerkat.wire.porch import Crowded, Porch
+from meerkat.wire.transport import connections_max, server_options
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +68,7 @@ class PortInUse(ListenFault):
 
 
 OnConnection = Callable[[WireConnection], Awaitable[None]]
-OnJoin = Callable[[JoinAsk, InviteState], AsyncIterator[JoinAnswer]]
+OnJoin = Callable[[JoinAsk, InviteState], AsyncGenerator[JoinAnswer, None]]
 
 
 class Server:
@@ -77,6 +90,8 @@ class Server:
         self._listen = listen
         self._on_connection = on_connection
         self._on_join = on_join
+        self._porch = Porch()
+        self._paces: dict[NodeId, Pace] = {}  # of everybody who ever was a member: as bounded as the roster
         self._gatherings: dict[tuple[NodeId, str], _Gathering] = {}
         self._connections: set[WireConnection] = set()
         self._server: grpc.aio.Server | None = None
@@ -93,11 +108,13 @@ class Server:
         except AddressFault as fault:
             raise ListenFault(self._listen, str(fault)) from None
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            "Join": grpc.unary_stream_rpc_method_handler(self._join),
+            "Join": grpc.stream_stream_rpc_method_handler(self._join),
             **{name: grpc.stream_stream_rpc_method_handler(self._stream_handler(name)) for name in STREAMS},
         }
         server = grpc.aio.server(
-            interceptors=[Doorkeeper(self._gate)], options=SERVER_OPTIONS, maximum_concurrent_rpcs=RPCS_MAX
+            interceptors=[Doorkeeper(self._gate)],
+            options=server_options(connections_max()),
+            maximum_concurrent_rpcs=RPCS_MAX,
         )
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         try:
@@ -117,25 +134,41 @@ class Server:
 
     # ---- Join
 
-    async def _join(self, request: bytes, context: Context) -> None:
+    async def _join(self, _: Requests, context: Context) -> None:
         invite = self._gate.invite_of(peer_fingerprint(context))
         if invite is None:
             await deny(context, grpc.StatusCode.UNAUTHENTICATED, "not known here")
         try:
-            ask = decode_join_ask(request)
+            with self._porch.place(invite.fingerprint):
+                await self._receive(invite, context)
+        except Crowded:
+            await deny(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too many newcomers at once")
+        except TimeoutError:
+            await deny(context, grpc.StatusCode.DEADLINE_EXCEEDED, "too slow")
+
+    async def _receive(self, invite: InviteState, context: Context) -> None:
+        async with asyncio.timeout(JOIN_ASK_S):
+            request = await context.read()
+        try:
+            ask = decode_join_ask(request if isinstance(request, bytes) else b"")
         except PeerFault as fault:
             await deny(context, grpc.StatusCode.INVALID_ARGUMENT, str(fault))
-        proof = join_proof(
-            invite.proof_key,
-            nonce=ask.nonce,
-            invite=invite.certificate,
-            sponsor=self._identity.certificate,
-            newcomer=ask.certificate,
-        )
+        covered = {
+            "nonce": ask.nonce,
+            "invite": invite.certificate,
+            "sponsor": self._identity.certificate,
+            "newcomer": ask.certificate,
+        }
+        if not verify(ask.certificate, join_claim(**covered), ask.claim):
+            await deny(context, grpc.StatusCode.INVALID_ARGUMENT, "the certificate is not shown to be the newcomer's")
+        if ask.plan:
+            self._porch.charge(invite.fingerprint, JOIN_PLAN_COST)
         # The proof goes out alone and first: a newcomer may not rely on anything that comes before it.
-        await context.write(encode_join_answer(JoinAnswer(proof=proof, invite=invite.id)))
-        async for answer in self._on_join(ask, invite):
-            await context.write(encode_join_answer(answer))
+        proof = join_proof(invite.proof_key, **covered)
+        await _tell(context, JoinAnswer(proof=proof, invite=invite.id))
+        async with aclosing(self._on_join(ask, invite)) as answers:
+            async for answer in answers:
+                await _tell(context, answer)
 
     # ---- Link, Index, Carry
 
@@ -160,6 +193,8 @@ class Server:
                 await deny(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too many links are being opened")
             if self._links_of(node) >= LINKS_PER_NODE_MAX:
                 await deny(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too many links from this member")
+            if not self._may_open(node):
+                await deny(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "this member opens links without end")
             gathering = self._gatherings[key] = _Gathering()
         if name in gathering.contexts:
             await deny(context, grpc.StatusCode.ALREADY_EXISTS, "this link has that stream already")
@@ -176,6 +211,10 @@ class Server:
             if not gathering.contexts:
                 self._gatherings.pop(key, None)
         await self._hold(name, connection, context)
+
+    def _may_open(self, node: NodeId) -> bool:
+        pace = self._paces.setdefault(node, Pace(LINK_OPENS_PER_S, LINK_OPENS_BURST))
+        return pace.afford(1, asyncio.get_running_loop().time())
 
     def _links_of(self, node: NodeId) -> int:
         """Links of that member, half-arrived ones too: nobody may take all the room there is."""
@@ -232,6 +271,12 @@ class _Gathering:
     def __init__(self) -> None:
         self.contexts: dict[str, Context] = {}
         self.standing: asyncio.Future[WireConnection] = asyncio.get_running_loop().create_future()
+
+
+async def _tell(context: Context, answer: JoinAnswer) -> None:
+    """Raises `TimeoutError` when the newcomer does not read."""
+    async with asyncio.timeout(JOIN_STALL_S):
+        await context.write(encode_join_answer(answer))
 
 
 def _link_id(context: Context) -> str | None:

@@ -4,9 +4,18 @@ Figures are gRPC's own where not said otherwise; keepalive below 10 s would cut 
 """
 
 import asyncio
+import resource
 import ssl
 
-from meerkat.model.limits import DIAL_STAGGER_S, HANDSHAKE_TIMEOUT_S, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX
+from meerkat.model.limits import (
+    CONNECTION_IDLE_S,
+    CONNECTIONS_FILES_SHARE,
+    CONNECTIONS_MAX,
+    DIAL_STAGGER_S,
+    HANDSHAKE_TIMEOUT_S,
+    MESSAGE_BYTES_MAX,
+    METADATA_BYTES_MAX,
+)
 from meerkat.wire.address import parse_address
 
 _MS = 1000
@@ -39,6 +48,8 @@ CHANNEL_OPTIONS: Options = [
 
 SERVER_OPTIONS: Options = [
     *SHARED_OPTIONS,
+    # Whoever has got through TLS and asks for nothing (a removed member on its old connection, say) need not stay.
+    ("grpc.max_connection_idle_ms", int(CONNECTION_IDLE_S * _MS)),
     # Two processes must not share a port unseen.
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 64),
@@ -52,6 +63,18 @@ SERVER_OPTIONS: Options = [
 
 class Silent(TimeoutError):
     """Something accepted the connection, and did not answer in TLS within the time."""
+
+
+def server_options(connections: int) -> Options:
+    """The server's, with so many connections at once: the next one is closed as soon as it is accepted. Strangers need
+    no certificate to make one, and each takes a file handle that the folder's work may need."""
+    return [*SERVER_OPTIONS, ("grpc.max_allowed_incoming_connections", connections)]
+
+
+def connections_max() -> int:
+    """How many connections the port may hold, so that enough file handles stay for the disk."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, soft // CONNECTIONS_FILES_SHARE)
 
 
 async def fetch_certificate(address: str, timeout_s: float) -> bytes:

@@ -234,12 +234,15 @@ class JoinRequest(_message.Message):
     ADMISSION_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
     nonce: _builtins.bytes
     """32 bytes of the newcomer's"""
     certificate: _builtins.bytes
     """the newcomer's own certificate, DER"""
     plan: _builtins.bool
     """first step: send the index too, so that the newcomer can say what joining would do"""
+    claim: _builtins.bytes
+    """by the newcomer's key, over nonce | certificate of the invite | of the pool's node | its own"""
     @_builtins.property
     def admission(self) -> Global___SignedOp:
         """absent in the first step"""
@@ -254,10 +257,11 @@ class JoinRequest(_message.Message):
         admission: Global___SignedOp | None = ...,
         record: Global___SignedRecord | None = ...,
         plan: _builtins.bool = ...,
+        claim: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "certificate", b"certificate", "nonce", b"nonce", "plan", b"plan", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "certificate", b"certificate", "claim", b"claim", "nonce", b"nonce", "plan", b"plan", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
