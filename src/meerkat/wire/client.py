@@ -33,7 +33,7 @@ from meerkat.wire.connection import (
 )
 from meerkat.wire.identity import Identity, fingerprint_of, pem_of
 from meerkat.wire.pipe import TRANSPORT_FAULTS, describe
-from meerkat.wire.transport import CHANNEL_OPTIONS, Silent, fetch_certificate
+from meerkat.wire.transport import CHANNEL_OPTIONS, NO_OPTIONS, STEADY_OPTIONS, Options, Silent, fetch_certificate
 
 RawCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
@@ -57,10 +57,12 @@ class DialFailed(Exception):
         self.cause = cause
 
 
-def secure_channel(address: str, certificate: bytes, name: str, key_pem: bytes, chain_pem: bytes) -> grpc.aio.Channel:
+def secure_channel(
+    address: str, certificate: bytes, name: str, key_pem: bytes, chain_pem: bytes, more: Options = NO_OPTIONS
+) -> grpc.aio.Channel:
     """A channel to the server at `address` that shows exactly `certificate` (DER), whose SAN is `name`."""
     credentials = grpc.ssl_channel_credentials(pem_of(certificate), key_pem, chain_pem)
-    options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", name)]
+    options = [*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", name), *more]
     return grpc.aio.secure_channel(f"dns:///{parse_address(address)}", credentials, options=options)
 
 
@@ -86,9 +88,9 @@ async def dial(address: str, member: Member, identity: Identity, timeout_s: floa
 async def _open(address: str, member: Member, identity: Identity) -> WireConnection:
     async with AsyncExitStack() as opened:
         channels = []
-        for _ in range(2):
+        for more in (STEADY_OPTIONS, NO_OPTIONS):
             channel = secure_channel(
-                address, member.certificate, member.node, identity.key_pem, identity.certificate_pem
+                address, member.certificate, member.node, identity.key_pem, identity.certificate_pem, more
             )
             opened.push_async_callback(channel.close)
             channels.append(channel)
