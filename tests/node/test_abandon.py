@@ -36,6 +36,12 @@ async def lost_at(nodes: NodePool, writer: Running, name: str, data: bytes, *oth
         gone = writer.id
         await nodes.stop(writer)
     await until("the writer is gone", lambda: not any(gone in each.linked() for each in others))
+    for each in others:
+        await eventually("it counts as gone", lambda each=each: counts_as_gone(each, gone))  # type: ignore[misc]
+
+
+async def counts_as_gone(at: Running, gone: NodeId) -> bool:
+    return any(row["state"] == "offline" for row in await at.ask("nodes") if row["node"] == gone)
 
 
 async def calm(node: Running) -> None:
