@@ -1,4 +1,5 @@
-"""Announcing and hearing on this machine's loopback, with real multicast."""
+"""Announcing and hearing on this machine's loopback, with real multicast. Each test has names of its own: all that run
+at once hear each other."""
 
 import asyncio
 import importlib.util
@@ -88,13 +89,13 @@ def test_an_outsider_learns_the_name_the_addresses_and_the_port_alone() -> None:
     async def play() -> None:
         async with AsyncExitStack() as stack:
             voice = await opened(stack)
-            await voice.announce("0a1b", ["127.0.0.1:4242"])
+            await voice.announce("0e5f", ["127.0.0.1:4242"])
             outsider = AsyncZeroconf(interfaces=LOOPBACK)
             stack.push_async_callback(outsider.async_close)
-            seen = AsyncServiceInfo(SERVICE, f"0a1b.{SERVICE}")
+            seen = AsyncServiceInfo(SERVICE, f"0e5f.{SERVICE}")
             assert await seen.async_request(outsider.zeroconf, WITHIN_S * 1000)
             assert seen.properties == {}
-            assert seen.server == "0a1b.local."
+            assert seen.server == "0e5f.local."
             assert (seen.port, seen.parsed_addresses(IPVersion.All)) == (4242, ["127.0.0.1"])
             everything = repr(seen.dns_service()) + repr(seen.dns_text()) + repr(seen.dns_addresses())
             assert socket.gethostname() not in everything
