@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -423,3 +424,19 @@ def _traceback(path: Path) -> str:
     text = path.read_text("utf-8", "replace")
     at = text.index("Traceback")
     return text[max(0, at - 500) : at + 4000]
+
+
+P = TypeVar("P", bound=Pool)
+
+
+@contextmanager
+def looked_over(pool: P, base: Path) -> Iterator[P]:
+    """The pool of one test, in `base`. After the test, no node may have ended by itself or have met a bug."""
+    try:
+        yield pool
+        pool.ensure_alive()
+        assert pool.bugs() == []
+    finally:
+        pool.close()
+        for each in base.iterdir():
+            shutil.rmtree(each, ignore_errors=True)  # hundreds of megabytes a test, kept by pytest for three runs

@@ -35,7 +35,7 @@ from meerkat.node.ledger import Job
 from meerkat.node.place_words import Done, Outcome, Staged, blocked_at, is_back, let_out, take_back
 from meerkat.node.ports import Intent, Tx
 from meerkat.node.relocate import Relocator
-from meerkat.node.stage_names import path_tag, stage_name
+from meerkat.node.stage_names import made_name, path_tag, stage_name
 from meerkat.node.transfer import Transfer, likely_holders
 
 log = logging.getLogger("meerkat.place")
@@ -125,7 +125,7 @@ class Placer:
         def make_all() -> list[Staged]:
             made = []
             for job in jobs:
-                name = f"{prefix}.{path_tag(job.path)}"
+                name = made_name(prefix, job.path)
                 try:
                     made.append(Staged(job.path, _version(job), job.base, name, make(name, _version(job))))
                 except PathBlocked as error:

@@ -24,8 +24,13 @@ def stage_name(path: RelPath, version: Version) -> str:
     """Where a file is assembled: found again by content and path after a restart, so downloads resume. A link, which is
     made in one go, has the name of any link that is made for the path."""
     if version.kind is Kind.SYMLINK:
-        return f"link.{path_tag(path)}"
+        return made_name("link", path)
     return f"{_content_chars(version.content.ident) or 'nothing'}.{path_tag(path)}"
+
+
+def made_name(what: str, path: RelPath) -> str:
+    """Where a "link" or a "folder" is made for a path."""
+    return f"{what}.{path_tag(path)}"
 
 
 def path_tag(path: RelPath) -> str:

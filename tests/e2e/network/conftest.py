@@ -1,13 +1,13 @@
 """A lab for each test of this room, and a pool in it; both are gone afterwards."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from e2e.network.lab import Lab, NotPermitted, ProgramMissing, ensure_possible
 from e2e.network.pool import LabPool
+from e2e.pool import looked_over
 
 
 @pytest.fixture
@@ -31,13 +31,6 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def pool(tmp_path: Path, lab: Lab) -> Iterator[LabPool]:
-    """An empty pool. After the test, no node may have ended by itself or have met a bug."""
-    fresh = LabPool(tmp_path, lab)
-    try:
+    """An empty pool, looked over after the test."""
+    with looked_over(LabPool(tmp_path, lab), tmp_path) as fresh:
         yield fresh
-        fresh.ensure_alive()
-        assert fresh.bugs() == []
-    finally:
-        fresh.close()
-        for each in tmp_path.iterdir():
-            shutil.rmtree(each, ignore_errors=True)
